@@ -1,0 +1,85 @@
+"""Actors whose waits always end.
+
+A program built on `actors` can fail, but it cannot wait for ever: every wait ends with an answer, or with an
+error that says who waited for whom, why, and since when.
+"""
+
+from actors.actor import Actor, on
+from actors.context import Context
+from actors.errors import (
+    ActorDown,
+    ActorError,
+    AskError,
+    AskFailed,
+    EpochFailed,
+    Expired,
+    IllegalTransition,
+    JobAbandoned,
+    JobsExhausted,
+    MailboxFull,
+    MessageError,
+    MutablePayload,
+    NotHandled,
+    ProtocolError,
+    Refused,
+    SystemClosed,
+    UnregisteredMessage,
+    UpwardAsk,
+    WaitCycle,
+    WrongState,
+)
+from actors.jobs import DaemonExecutor, JobToken
+from actors.lifecycle import TRANSITIONS, Event, Lifecycle, State, advance
+from actors.mailbox import Overflow
+from actors.messages import ActorRef, Down, Request, message
+from actors.receiver import Receiver
+from actors.supervision import Supervision
+from actors.system import ActorSystem, ShutdownReport, TreeNode
+from actors.waits import Wait, Witness
+from actors.wire import freeze
+
+__all__ = [
+    "TRANSITIONS",
+    "Actor",
+    "ActorDown",
+    "ActorError",
+    "ActorRef",
+    "ActorSystem",
+    "AskError",
+    "AskFailed",
+    "Context",
+    "DaemonExecutor",
+    "Down",
+    "EpochFailed",
+    "Event",
+    "Expired",
+    "IllegalTransition",
+    "JobAbandoned",
+    "JobToken",
+    "JobsExhausted",
+    "Lifecycle",
+    "MailboxFull",
+    "MessageError",
+    "MutablePayload",
+    "NotHandled",
+    "Overflow",
+    "ProtocolError",
+    "Receiver",
+    "Refused",
+    "Request",
+    "ShutdownReport",
+    "State",
+    "Supervision",
+    "SystemClosed",
+    "TreeNode",
+    "UnregisteredMessage",
+    "UpwardAsk",
+    "Wait",
+    "WaitCycle",
+    "Witness",
+    "WrongState",
+    "advance",
+    "freeze",
+    "message",
+    "on",
+]

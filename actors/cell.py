@@ -1,0 +1,595 @@
+"""One running actor: the only place that awaits a mailbox.
+
+A cell outlives the incarnations of its actor: it keeps the address, the mailbox and the place in the tree,
+and starts the next incarnation when its parent's supervision says so. It decides nothing itself that a
+table or a pure function can decide: `lifecycle.advance`, `supervision.on_child_exit`.
+
+Who calls whom, for one request:
+
+    Delivery.begin_ask -> Mailbox.put          the request is admitted
+    Cell._serve -> Mailbox.get -> Cell._handle  a handler runs, under a deadline
+    Delivery.reply -> Wait.succeed             whoever asked goes on
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from typing import TYPE_CHECKING, Any, Final
+
+from actors import epochs
+from actors.context import Context
+from actors.delivery import Ask, Entry, Origin
+from actors.errors import ActorDown, ActorError, NotHandled, Refused, WrongState
+from actors.host import Alarm, ChildSpec, Host, Interruption, Phase, Run
+from actors.lifecycle import Event, Lifecycle, advance
+from actors.mailbox import Mailbox
+from actors.messages import AbortEpoch, ActorRef, BeginEpoch, Down, Failure, FinishEpoch
+from actors.supervision import GiveUp, Restart, Supervision, on_child_exit
+from actors.waits import Wait, Witness
+from actors.wire import Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from actors.actor import Actor
+    from actors.mailbox import Overflow
+
+__all__ = ["Cell", "spawn", "stop"]
+
+# How long a handler that was cancelled may take to unwind before its incarnation is given up.
+UNWIND_S: Final = 0.5
+# Shares of a stop's budget: until when the queue is drained, and how long a hook may take of what is left.
+DRAIN_SHARE: Final = 0.4
+HOOK_SHARE: Final = 0.5
+CHILDREN_SHARE: Final = 0.8
+STOP_S: Final = 5.0
+
+
+class _Interrupted(Exception):
+    """A handler run was cancelled by the runtime and has unwound."""
+
+
+class Cell:
+    """An actor's place in the tree, over all its incarnations."""
+
+    takes_asks = True
+
+    def __init__(
+        self,
+        host: Host,
+        parent: Cell | None,
+        name: str,
+        spec: ChildSpec,
+        mailbox: Mailbox[Entry],
+    ) -> None:
+        host.uids += 1
+        self.host = host
+        self.parent = parent
+        self.spec = spec
+        self.ref: ActorRef[Any] = ActorRef(f"{parent.ref.path if parent else ''}/{name}", host.uids)
+        self.name = name
+        self.mailbox = mailbox
+        self.asks: dict[int, Ask] = {}
+        self.children: dict[str, Cell] = {}
+        self.watchers: dict[str, tuple[Cell, int]] = {}
+        self.phase = Phase.STARTING
+        self.lifecycle = Lifecycle()
+        self.scope: epochs.Scope | None = None
+        self.incarnation = 0
+        self.run: Run | None = None
+        self.start_wait: Wait | None = None
+        self._end_waits: list[Wait] = []
+        self._epoch_waits: list[tuple[int, Wait]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._exits_s: list[float] = []
+        self._failure: BaseException | None = None
+        self._drain = True
+        self._stop_alarms: list[Alarm] = []
+        self._stop_deadline_s = 0.0
+        self._restart_alarm: Alarm | None = None
+
+    # What other parts of the runtime call
+
+    @property
+    def has_task(self) -> bool:
+        """Whether an incarnation is alive."""
+        return self._task is not None
+
+    async def spawn_child(
+        self,
+        actor: type[Actor],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        name: str | None,
+        supervision: Supervision | None,
+        capacity: int,
+        overflow: Overflow,
+        handler_timeout_s: float,
+        deadline_s: float,
+    ) -> ActorRef[Any]:
+        """Start a child; see `Context.spawn`."""
+        spec = ChildSpec(
+            actor=actor,
+            args=args,
+            kwargs=kwargs,
+            supervision=supervision,
+            handler_timeout_s=handler_timeout_s,
+        )
+        return await spawn(self.host, self, name, spec, Mailbox(capacity, overflow), deadline_s)
+
+    def watch(self, ref: ActorRef[Any]) -> None:
+        """Have this incarnation hear of the ends of `ref`."""
+        target = self.host.cells.get(ref.path)
+        if target is not None and target.ref == ref:
+            target.watchers[self.ref.path] = (self, self.incarnation)
+        else:
+            self.host.delivery.tell_system(self.origin, self, Down(ref, 0, "no such actor", restarting=False))
+
+    async def stop_below(self, ref: ActorRef[Any], deadline_s: float) -> None:
+        """Stop an actor below and wait for its end."""
+        target = self.host.cells.get(ref.path)
+        if target is not None and target.ref == ref:
+            await stop(target, self.ref.path, deadline_s)
+
+    @property
+    def origin(self) -> Origin:
+        """On whose behalf this actor sends what it sends now."""
+        return Origin(self.ref.path, self.incarnation, self.run.cause_id if self.run else 0)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended for good."""
+        return self.phase is Phase.ENDED
+
+    def start(self) -> None:
+        """Start the next incarnation."""
+        self.incarnation += 1
+        self.phase = Phase.STARTING
+        self.lifecycle = Lifecycle()
+        self.scope = None
+        self._failure = None
+        self._restart_alarm = None
+        task = self.host.loop.create_task(self._live(), name=f"{self.ref.path}#{self.incarnation}")
+        self._task = task
+        self.host.tasks[task] = self.ref.path
+        task.add_done_callback(self._forget_task)
+        self.trace("start", type_=self.spec.actor.__name__)
+
+    def is_below(self, other: Cell) -> bool:
+        """Whether `other` is an ancestor of this cell."""
+        above = self.parent
+        while above is not None and above is not other:
+            above = above.parent
+        return above is other
+
+    def leave(self, ask_id: int) -> None:
+        """Stop working on an ask that nobody waits for any more. One still queued is skipped later."""
+        if self.run is not None and self.run.cause_id == ask_id:
+            self.interrupt(Interruption.LEFT)
+
+    def interrupt(self, why: Interruption) -> None:
+        """Cancel the handler that runs now, if any. It gets `UNWIND_S` to end, then the actor is given up."""
+        run = self.run
+        if run is None or run.interrupted is not None or self._task is None:
+            return
+        run.interrupted = why
+        self._task.cancel()
+        self.host.alarm(UNWIND_S, lambda: self._give_up(run))
+
+    def _give_up(self, run: Run) -> None:
+        if run.open:
+            self.abandon(f"a handler did not end within {UNWIND_S} s of being cancelled")
+
+    def fail_from_child(self, reason: str) -> None:
+        """Fail because a child is lost for good and its supervision says `escalate`."""
+        if self.phase in {Phase.STARTING, Phase.LIVE} and self._failure is None:
+            self._failure = ActorError(reason)
+            self.interrupt(Interruption.FAILED)
+            self.mailbox.put_system(_WAKE)
+
+    def begin_stop(self, deadline_s: float, reason: str = "stopped") -> None:
+        """Start an ordinary stop that has ended by `deadline_s`, in the worst case by `abandon`."""
+        if self.ended or (self._stop_alarms and deadline_s >= self._stop_deadline_s):
+            return
+        self.mailbox.close()
+        self._stop_deadline_s = deadline_s
+        budget_s = max(0.0, deadline_s - self.host.loop.time())
+        self._stop_alarms += [
+            self.host.alarm(DRAIN_SHARE * budget_s, self._stop_draining),
+            self.host.alarm(budget_s, lambda: self.abandon(f"{reason}, not in time")),
+        ]
+        if self.phase is Phase.RESTARTING:
+            self._finalise(reason, failed=False)
+            return
+        self.phase = Phase.STOPPING
+        self.mailbox.put_system(_WAKE)
+
+    def _stop_draining(self) -> None:
+        self._drain = False
+        self.interrupt(Interruption.STOPPED)
+
+    def abandon(self, reason: str) -> None:
+        """End this incarnation now, whatever its task is doing; the task is left behind if it must be."""
+        if self.ended or self.phase is Phase.RESTARTING:
+            return
+        for child in reversed(list(self.children.values())):
+            child.begin_stop(self.host.loop.time(), reason)
+            child.abandon(reason)
+        task, self._task, self.run = self._task, None, None
+        error = ActorDown(self.ref.path, reason)
+        for wait in self.host.waits.of(self.ref.path):
+            wait.fail(error)
+        if task is not None and not task.done():
+            self.host.strays[task] = self.ref.path
+            task.cancel()
+        self._finalise(reason, failed=not self._stop_alarms)
+
+    def wait_for_end(self, wait: Wait) -> None:
+        """Have `wait` end when this cell has ended for good."""
+        if self.ended:
+            wait.succeed(None)
+        else:
+            self._end_waits.append(wait)
+
+    def wait_for_epoch(self, epoch: int, wait: Wait) -> None:
+        """Have `wait` end when `epoch` is over here; at once if it is, or the actor is gone."""
+        if self.lifecycle.over(epoch):
+            wait.succeed(self.lifecycle)
+        elif self.ended or self.phase is Phase.STOPPING:
+            wait.fail(ActorDown(self.ref.path, "in shutdown"))
+        else:
+            self._epoch_waits.append((epoch, wait))
+
+    def move(self, event: Event, epoch: int | None = None, *, failure: str = "") -> None:
+        """Move the lifecycle.
+
+        Raises:
+            IllegalTransition: the table of states does not allow it.
+        """
+        self.lifecycle = advance(self.lifecycle, event, epoch, failure=failure)
+        self.trace("state", type_=str(self.lifecycle), detail=self.lifecycle.failure or "")
+        over = [wait for n, wait in self._epoch_waits if self.lifecycle.over(n)]
+        self._epoch_waits = [(n, wait) for n, wait in self._epoch_waits if not self.lifecycle.over(n)]
+        for wait in over:
+            wait.succeed(self.lifecycle)
+
+    def trace(self, kind: str, *, msg_id: int = 0, type_: str = "", detail: str = "") -> None:
+        """Record an event of this actor."""
+        if self.host.tracer is not None:
+            cause_id = self.run.cause_id if self.run else 0
+            self.host.tracer.emit(
+                kind,
+                self.ref.path,
+                self.incarnation,
+                msg_id=msg_id,
+                cause_id=cause_id,
+                type_=type_,
+                detail=detail,
+            )
+
+    # One incarnation
+
+    async def _live(self) -> None:
+        """Run one incarnation from its start to its end. Never raises."""
+        incarnation = self.incarnation
+        reason, failed = "stopped", False
+        ctx = Context(self, incarnation)
+        try:
+            actor = self.spec.actor(*self.spec.args, **self.spec.kwargs)
+            await self._serve_until_end(actor, ctx)
+        except BaseException as error:  # noqa: BLE001 - SystemExit and foreign cancellation end an actor too
+            reason, failed = _describe(error), True
+        if self.incarnation == incarnation and self._task is asyncio.current_task():
+            await self._terminate()
+        if self.incarnation == incarnation and self._task is asyncio.current_task():
+            self._finalise(self._reason(reason, failed=failed), failed=failed and not self._stop_alarms)
+
+    def _reason(self, reason: str, *, failed: bool) -> str:
+        return f"{reason} (while stopping)" if failed and self._stop_alarms else reason
+
+    async def _serve_until_end(self, actor: Actor, ctx: Context) -> None:
+        try:
+            await self._hook("on_start", actor.on_start(ctx))
+            await epochs.join_running(self)
+            if self.phase is Phase.STARTING:
+                self.phase = Phase.LIVE
+            if self.start_wait is not None:
+                self.start_wait.succeed(None)
+            await self._serve(actor, ctx)
+        except BaseException as error:
+            await self._on_failure(actor, error, ctx)
+            raise
+        await self._hook("on_stop", actor.on_stop(ctx))
+
+    async def _on_failure(self, actor: Actor, error: BaseException, ctx: Context) -> None:
+        try:
+            await self._hook("on_failure", actor.on_failure(error, ctx))
+        except BaseException as another:  # noqa: BLE001 - the first error stays the reason
+            error.add_note(f"on_failure raised {_describe(another)}")
+
+    async def _serve(self, actor: Actor, ctx: Context) -> None:
+        """Handle one message after the other until the actor is to stop."""
+        while True:
+            if self._failure is not None:
+                raise self._failure
+            if self.phase is Phase.STOPPING and not self._drain:
+                return
+            entry = self.mailbox.get()
+            if entry is _WAKE:
+                continue
+            if entry is not None:
+                await self._handle(actor, entry, ctx)
+            elif self.phase is Phase.STOPPING:
+                return
+            else:
+                await self.mailbox.wait()
+
+    async def _handle(self, actor: Actor, entry: Entry, ctx: Context) -> None:
+        """Run the handler of one message and answer, if an answer is expected."""
+        delivery = self.host.delivery
+        deadline_s = self.host.loop.time() + self.spec.handler_timeout_s
+        if entry.ask_id:
+            ask = delivery.asks.get(entry.ask_id)
+            if ask is None or not ask.wait.open:
+                delivery.dead_letter(entry.tag, "expired in the mailbox", self.origin)
+                return
+            ask.incarnation = self.incarnation
+            deadline_s = ask.wait.deadline_s
+        envelope = delivery.codec.decode(entry.frame)
+        self.trace("receive", msg_id=envelope.msg_id, type_=entry.tag, detail=envelope.sender)
+        try:
+            call = self._bind(actor, envelope.body, ctx)
+        except Refused as refusal:
+            self._refuse(entry, refusal)
+            return
+        try:
+            answer = await self._guard(call, envelope.msg_id, deadline_s)
+            if entry.ask_id:
+                self._answer(entry.ask_id, answer)
+        except _Interrupted as interruption:
+            delivery.dead_letter(entry.tag, f"handler ended: {interruption}", self.origin)
+        except BaseException as error:
+            if entry.ask_id:
+                delivery.fail(self, entry.ask_id, self.incarnation, _failure(error))
+            if type(envelope.body) not in RUNTIME_HANDLERS:
+                raise
+        finally:
+            self.trace("done", msg_id=envelope.msg_id, type_=entry.tag)
+
+    def _bind(self, actor: Actor, body: Any, ctx: Context) -> Coroutine[Any, Any, Any]:
+        """Return the call that handles `body`.
+
+        Raises:
+            NotHandled, WrongState: the actor's contract has no such row.
+        """
+        runtime_handler = RUNTIME_HANDLERS.get(type(body))
+        if runtime_handler is not None:
+            return runtime_handler(self, body)
+        if isinstance(body, Down):
+            return actor.on_down(body, ctx)
+        handler = actor.handlers.get(type(body))
+        if handler is None:
+            raise NotHandled(f"{self.ref} ({type(actor).__name__}) has no handler for {type(body).__name__}")
+        if self.lifecycle.state not in handler.states:
+            allowed = ", ".join(sorted(state.value for state in handler.states))
+            raise WrongState(
+                f"{self.ref} is {self.lifecycle} and takes {type(body).__name__} only in {allowed}"
+            )
+        call: Coroutine[Any, Any, Any] = getattr(actor, handler.name)(body, ctx)
+        return call
+
+    def _refuse(self, entry: Entry, refusal: Refused) -> None:
+        if entry.ask_id:
+            failure = Failure(type(refusal).__name__, str(refusal), "", refused=True)
+            self.host.delivery.fail(self, entry.ask_id, self.incarnation, failure)
+        else:
+            self.host.delivery.dead_letter(entry.tag, f"refused: {type(refusal).__name__}", self.origin)
+
+    def _answer(self, ask_id: int, answer: Any) -> None:
+        delivery = self.host.delivery
+        if answer is None:
+            failure = Failure("NoReply", "the handler returned nothing to an ask", "", refused=False)
+            delivery.fail(self, ask_id, self.incarnation, failure)
+        else:
+            delivery.reply(self, ask_id, self.incarnation, answer)
+
+    async def _guard(self, call: Coroutine[Any, Any, Any], cause_id: int, deadline_s: float) -> Any:
+        """Await a handler or hook under its deadline (law 5).
+
+        Raises:
+            _Interrupted: the runtime cancelled it and it has unwound.
+        """
+        run = Run(self, cause_id, deadline_s)
+        self.run = run
+        self.host.deadlines.add(deadline_s, run)
+        task = asyncio.current_task()
+        try:
+            return await call
+        except asyncio.CancelledError:
+            if run.interrupted is None:
+                raise  # not the runtime's doing: whoever cancels the task ends the actor
+            raise _Interrupted(run.interrupted.value) from None
+        finally:
+            if run.interrupted is not None and task is not None:
+                task.uncancel()
+            run.open = False
+            if self.run is run:
+                self.run = None
+            self.host.deadlines.note_closed()
+
+    async def _hook(self, name: str, call: Coroutine[Any, Any, None]) -> None:
+        now_s = self.host.loop.time()
+        limit_s = self.spec.handler_timeout_s
+        if self._stop_alarms:
+            limit_s = min(limit_s, HOOK_SHARE * max(0.0, self._stop_deadline_s - now_s))
+        try:
+            await self._guard(call, 0, now_s + limit_s)
+        except _Interrupted as interruption:
+            raise ActorError(f"{name} was interrupted: {interruption}") from None
+
+    # Its end
+
+    async def _terminate(self) -> None:
+        """End the children, in reverse order of their start, and wait until they have ended (law 1)."""
+        now_s = self.host.loop.time()
+        deadline_s = self._stop_deadline_s if self._stop_alarms else now_s + STOP_S
+        self.move(Event.STOP)
+        waits = []
+        for child in reversed(list(self.children.values())):
+            wait = self.host.waits.open(self.ref.path, child.ref.path, "its end", deadline_s, Witness.MONITOR)
+            child.wait_for_end(wait)
+            child.begin_stop(now_s + CHILDREN_SHARE * max(0.0, deadline_s - now_s), "its parent ended")
+            waits.append(wait)
+        for wait in waits:
+            try:
+                await wait.future
+            except (ActorError, asyncio.CancelledError):
+                continue  # the child is abandoned by its own alarm before this wait can expire
+            finally:
+                self.host.waits.close(wait)
+
+    def _finalise(self, reason: str, *, failed: bool) -> None:
+        """Account for an incarnation's end: a Down for parent and watchers, an answer for each asker."""
+        for child in reversed(list(self.children.values())):  # only when `_terminate` was cut short
+            child.abandon(reason)
+        decision = self._decide(reason) if failed else GiveUp(reason)
+        restarting = isinstance(decision, Restart)
+        lived = self.phase is not Phase.RESTARTING
+        self.phase = Phase.RESTARTING if restarting else Phase.ENDED
+        self._task = None
+        self.trace("end", type_=self.spec.actor.__name__, detail=reason)
+        final = reason if isinstance(decision, Restart) else decision.reason
+        self._settle(ActorDown(self.ref.path, final, restarting=restarting))
+        if not restarting:
+            self._leave_tree(final)
+        if lived:
+            self._announce(Down(self.ref, self.incarnation, final, restarting))
+        if isinstance(decision, Restart):
+            self.trace("restart", detail=f"in {decision.delay_s:g} s")
+            self._restart_alarm = self.host.alarm(decision.delay_s, self.start)
+        elif failed and self.parent is not None and self.spec.supervision and self.spec.supervision.escalate:
+            self.parent.fail_from_child(f"{self.ref} is lost: {final}")
+
+    def _decide(self, reason: str) -> Restart | GiveUp:
+        starting = self.start_wait is not None and self.start_wait.open
+        parent_ends = self.parent is not None and self.parent.phase is Phase.STOPPING
+        supervision = self.spec.supervision
+        if supervision is None or starting or parent_ends or self._stop_alarms or not self.host.delivery.open:
+            return GiveUp(reason)
+        now_s = self.host.loop.time()
+        decision = on_child_exit(reason, self._exits_s, now_s, supervision)
+        self._exits_s = [*(s for s in self._exits_s if now_s - s < supervision.window_s), now_s]
+        return decision
+
+    def _settle(self, down: ActorDown) -> None:
+        """End every ask that this incarnation owes an answer, and empty its mailbox."""
+        for ask in list(self.asks.values()):
+            ask.wait.fail(down)
+        self.asks.clear()
+        if self.start_wait is not None:
+            self.start_wait.fail(down)
+        for entry in self.mailbox.drain():
+            if not entry.ask_id and entry is not _WAKE:
+                self.host.delivery.dead_letter(entry.tag, "actor ended", self.origin)
+
+    def _leave_tree(self, reason: str) -> None:
+        self.mailbox.close()
+        if self._restart_alarm is not None:
+            self._restart_alarm.open = False
+        for alarm in self._stop_alarms:
+            alarm.open = False
+        self.host.delivery.recipients.pop(self.ref.path, None)
+        self.host.cells.pop(self.ref.path, None)
+        if self.parent is not None:
+            self.parent.children.pop(self.name, None)
+        for wait in self._end_waits:
+            wait.succeed(None)
+        for _, wait in self._epoch_waits:
+            wait.fail(ActorDown(self.ref.path, reason))
+        self._end_waits.clear()
+        self._epoch_waits.clear()
+
+    def _announce(self, down: Down) -> None:
+        hearers = [cell for cell, life in self.watchers.values() if cell.incarnation == life]
+        if self.parent is not None and self.parent not in hearers:
+            hearers.append(self.parent)
+        for cell in hearers:
+            if cell.phase in {Phase.STARTING, Phase.LIVE, Phase.STOPPING}:
+                self.host.delivery.tell_system(self.origin, cell, down)
+
+    def _forget_task(self, task: asyncio.Task[None]) -> None:
+        self.host.tasks.pop(task, None)
+        self.host.strays.pop(task, None)
+        if task is self._task:  # `_live` never raises and was not abandoned: a fault of the runtime itself
+            error = None if task.cancelled() else task.exception()
+            self._finalise(f"runtime fault: {_describe(error)}", failed=True)
+
+
+async def spawn(
+    host: Host,
+    parent: Cell | None,
+    name: str | None,
+    spec: ChildSpec,
+    mailbox: Mailbox[Entry],
+    deadline_s: float,
+) -> ActorRef[Any]:
+    """Start an actor under `parent` and wait until it has started.
+
+    Raises:
+        ActorDown, Expired: it has not, and is gone.
+        ValueError: the name is taken, empty or has a slash.
+    """
+    name = f"{spec.actor.__name__.lower()}-{host.uids + 1}" if name is None else name
+    if not name or "/" in name:
+        raise ValueError(f"an actor's name is not empty and has no slash, got {name!r}")
+    cell = Cell(host, parent, name, spec, mailbox)
+    if cell.ref.path in host.delivery.recipients:
+        raise ValueError(f"{cell.ref} exists already: names are unique among living siblings")
+    host.cells[cell.ref.path] = cell
+    host.delivery.recipients[cell.ref.path] = cell
+    if parent is not None:
+        parent.children[name] = cell
+    waiter = parent.ref.path if parent is not None else "outside"
+    wait = host.waits.open(waiter, cell.ref.path, "its start", deadline_s, Witness.MONITOR)
+    cell.start_wait = wait
+    cell.start()
+    try:
+        await wait.future
+    except BaseException:
+        cell.abandon("was not started in time")  # nothing to do when it has ended by itself
+        raise
+    finally:
+        host.waits.close(wait)
+        cell.start_wait = None
+    return cell.ref
+
+
+async def stop(cell: Cell, waiter: str, deadline_s: float) -> None:
+    """Stop an actor and return when it has ended; at `deadline_s` it is abandoned, and has ended too."""
+    wait = cell.host.waits.open(waiter, cell.ref.path, "its end", deadline_s + UNWIND_S, Witness.MONITOR)
+    cell.wait_for_end(wait)
+    cell.begin_stop(deadline_s)
+    try:
+        await wait.future
+    finally:
+        cell.host.waits.close(wait)
+
+
+_WAKE: Final = Entry(Frame(b""), "actors.wake")
+
+RUNTIME_HANDLERS: Final[Mapping[type, Callable[[Cell, Any], Coroutine[Any, Any, Any]]]] = {
+    BeginEpoch: epochs.begin,
+    FinishEpoch: epochs.finish,
+    AbortEpoch: epochs.abort,
+}
+
+
+def _describe(error: BaseException | None) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _failure(error: BaseException) -> Failure:
+    text = "".join(traceback.format_exception(error))
+    return Failure(type(error).__name__, str(error), text[-8192:], refused=False)

@@ -1,0 +1,332 @@
+"""What a handler may do."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
+
+from actors import epochs
+from actors.errors import ActorDown, JobsExhausted, UpwardAsk
+from actors.jobs import JobToken
+from actors.lifecycle import Event, State
+from actors.mailbox import CAPACITY, Overflow
+from actors.messages import ActorRef, Request, schema_of
+from actors.waits import Wait, Witness
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+    from concurrent.futures import Future
+    from contextlib import AbstractAsyncContextManager
+
+    from actors.actor import Actor
+    from actors.cell import Cell
+    from actors.delivery import Origin
+    from actors.supervision import Supervision
+
+__all__ = ["ASK_TIMEOUT_S", "HANDLER_TIMEOUT_S", "Context"]
+
+ASK_TIMEOUT_S = 30.0
+HANDLER_TIMEOUT_S = 30.0
+
+A = TypeVar("A", bound="Actor")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Context:
+    """The runtime, as one incarnation of one actor sees it; handed to every handler and hook.
+
+    Once the incarnation has ended every method raises `ActorDown`, so that a task that had to be left
+    behind can do no harm.
+    """
+
+    __slots__ = ("_cell", "_incarnation", "_jobs")
+
+    def __init__(self, cell: Cell, incarnation: int) -> None:
+        self._cell = cell
+        self._incarnation = incarnation
+
+    @property
+    def self_ref(self) -> ActorRef[Any]:
+        """The actor's own address."""
+        return self._cell.ref
+
+    @property
+    def parent(self) -> ActorRef[Any] | None:
+        """The parent's address; None when the system is the parent."""
+        return self._cell.parent.ref if self._cell.parent is not None else None
+
+    @property
+    def children(self) -> tuple[ActorRef[Any], ...]:
+        """Addresses of the children that have not ended for good, in order of their start."""
+        return tuple(child.ref for child in self._cell.children.values())
+
+    @property
+    def incarnation(self) -> int:
+        """Which life of the actor this is, from 1."""
+        return self._incarnation
+
+    @property
+    def state(self) -> State:
+        """The lifecycle state."""
+        return self._cell.lifecycle.state
+
+    @property
+    def current_epoch(self) -> int:
+        """The last epoch that was begun, 0 before the first."""
+        return self._cell.lifecycle.epoch
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until the deadline of the handler that runs now."""
+        return max(0.0, self._deadline_s(math.inf) - self._cell.host.loop.time())
+
+    async def spawn(
+        self,
+        actor: type[A],
+        *args: Any,
+        name: str | None = None,
+        supervision: Supervision | None = None,
+        capacity: int = CAPACITY,
+        overflow: Overflow = Overflow.WAIT,
+        handler_timeout_s: float = HANDLER_TIMEOUT_S,
+        **kwargs: Any,
+    ) -> ActorRef[A]:
+        """Start a child and return its address once its `on_start` has returned.
+
+        Args:
+            actor: the class.
+            *args: for its constructor, handed over again at every restart.
+            name: unique among the living siblings, without a slash; numbered after the class by default.
+            supervision: when and how to restart it; by default it stays down.
+            capacity: of its mailbox, in messages.
+            overflow: what its full mailbox does.
+            handler_timeout_s: deadline of handlers of tells, and of hooks. Asks bring their own.
+            **kwargs: for its constructor.
+
+        Raises:
+            ActorDown: `on_start` raised; the text says what.
+            Expired: `on_start` did not return before this handler's deadline.
+            ValueError: the name is taken or has a slash.
+        """
+        return await self._live().spawn_child(
+            actor,
+            args,
+            kwargs,
+            name=name,
+            supervision=supervision,
+            capacity=capacity,
+            overflow=overflow,
+            handler_timeout_s=handler_timeout_s,
+            deadline_s=self._deadline_s(HANDLER_TIMEOUT_S),
+        )
+
+    def tell(self, ref: ActorRef[Any], message: Any) -> None:
+        """Send without an answer, to anyone.
+
+        Raises:
+            MessageError: it cannot travel.
+            MailboxFull: there is no room (unless the policy is `drop_oldest`).
+        """
+        self._live().host.delivery.tell(self._origin(), ref, message)
+
+    def tell_later(self, delay_s: float, ref: ActorRef[Any], message: Any) -> None:
+        """Send after `delay_s` seconds, if this incarnation still lives then; a full mailbox drops it.
+
+        Raises:
+            UnregisteredMessage: it is no message.
+            ValueError: the delay is negative or not finite.
+        """
+        cell, origin = self._live(), self._origin()
+        schema_of(type(message))
+        if not 0 <= delay_s < math.inf:
+            raise ValueError(f"cannot tell {ref} after {delay_s} seconds")
+
+        def send() -> None:
+            if cell.incarnation == self._incarnation and not cell.ended:
+                cell.host.delivery.tell_or_drop(origin, ref, message)
+
+        cell.host.alarm(delay_s, send)
+
+    @overload
+    async def ask(self, ref: ActorRef[Any], message: Request[R], *, timeout_s: float | None = None) -> R: ...
+
+    @overload
+    async def ask(self, ref: ActorRef[Any], message: Any, *, timeout_s: float | None = None) -> Any: ...
+
+    async def ask(self, ref: ActorRef[Any], message: Any, *, timeout_s: float | None = None) -> Any:
+        """Send to an actor below and wait for its answer.
+
+        Args:
+            ref: a child, or a child's child, and so on.
+            message: what to ask.
+            timeout_s: at the most; never more than what remains of this handler. Default `ASK_TIMEOUT_S`.
+
+        Raises:
+            AskFailed: the handler raised or returned nothing.
+            ActorDown: the actor ended before it answered.
+            Expired: the time is over.
+            Refused: not admitted; `UpwardAsk` when `ref` is not below this actor.
+            MessageError: the message cannot travel.
+
+        Cancelling it tells the actor to stop working on it.
+        """
+        cell = self._live()
+        self._check_below(ref)
+        delivery = cell.host.delivery
+        ask = delivery.begin_ask(self._origin(), ref, message, self._deadline_s(timeout_s))
+        return await delivery.finish_ask(ask)
+
+    async def ask_all(
+        self, asks: Iterable[tuple[ActorRef[Any], Any]], *, timeout_s: float | None = None
+    ) -> list[Any]:
+        """Ask many at once; return for each, in order, its answer or the `AskError` in which it ended.
+
+        Raises:
+            UpwardAsk: one of them is not below this actor; nothing was sent.
+            MessageError: a message cannot travel.
+        """
+        cell, asks = self._live(), list(asks)
+        for ref, _ in asks:
+            self._check_below(ref)
+        return await cell.host.delivery.ask_all(self._origin(), asks, self._deadline_s(timeout_s))
+
+    async def offload(
+        self, fn: Callable[Concatenate[JobToken, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run `fn(token, *args)` in a thread and return its result; the limit is this handler's deadline.
+
+        Raises:
+            Expired: the deadline passed; the thread is left behind with a cancelled token.
+            JobsExhausted: too many threads are left behind already.
+            Exception: whatever `fn` raises.
+
+        Cancelling it cancels the token and leaves the thread behind. `fn` must write only to memory that
+        nobody else uses until its result has been taken.
+        """
+        return await self._offload(None, fn, args, kwargs)
+
+    async def offload_within(
+        self, timeout_s: float, fn: Callable[Concatenate[JobToken, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """As `offload`, with a limit of its own in seconds."""
+        return await self._offload(timeout_s, fn, args, kwargs)
+
+    async def _offload(self, timeout_s: float | None, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
+        cell = self._live()
+        host, name = cell.host, getattr(fn, "__qualname__", repr(fn))
+        deadline_s = self._deadline_s(math.inf if timeout_s is None else timeout_s)
+        token = JobToken(max(0.0, deadline_s - host.loop.time()))
+        wait = host.waits.open(cell.ref.path, f"job {name}", "its result", deadline_s, Witness.JOB_SLOT)
+        cell.trace("job", type_=name)
+        job: Future[R] | None = None
+        try:
+            job = host.executor.submit(fn, token, *args, **kwargs)
+            job.add_done_callback(lambda done: _report(host.loop, wait, done))
+            result: R = await wait.future
+        except RuntimeError as error:
+            if job is None:
+                raise JobsExhausted(str(error)) from None
+            raise
+        finally:
+            token.cancel()
+            left_behind = job is not None and not job.done() and host.executor.abandon(job)
+            host.waits.close(wait)
+            cell.trace("job_end", type_=name, detail="left behind" if left_behind else "")
+        return result
+
+    async def wait(self, awaitable: Awaitable[R], *, timeout_s: float | None = None, reason: str) -> R:
+        """Await something foreign to the runtime, as a recorded wait with an end.
+
+        Raises:
+            Expired: the time is over; the awaitable was cancelled.
+        """
+        cell = self._live()
+        deadline_s = self._deadline_s(timeout_s)
+        wait = cell.host.waits.open(cell.ref.path, "foreign awaitable", reason, deadline_s, Witness.TIMER)
+        inner = asyncio.ensure_future(awaitable)
+        try:
+            await asyncio.wait({inner, wait.future}, return_when=asyncio.FIRST_COMPLETED)
+            if wait.future.done():
+                wait.future.result()  # raises Expired, or ActorDown when the incarnation was given up
+            return inner.result()
+        finally:
+            inner.cancel()
+            cell.host.waits.close(wait)
+
+    def watch(self, ref: ActorRef[Any]) -> None:
+        """Have `on_down` called when an incarnation of `ref` ends; at once when there is none."""
+        self._live().watch(ref)
+
+    async def stop(self, ref: ActorRef[Any], *, timeout_s: float = 5.0) -> None:
+        """Stop an actor below, and return when it has ended, by force at the end of its time.
+
+        Raises:
+            UpwardAsk: it is not below this actor.
+        """
+        self._check_below(ref)
+        await self._live().stop_below(ref, self._deadline_s(timeout_s))
+
+    def rest(self) -> None:
+        """Move from epoch_done to idle.
+
+        Raises:
+            IllegalTransition: the actor is not in epoch_done.
+        """
+        self._live().move(Event.REST)
+
+    def epoch(
+        self, epoch: int, children: Iterable[ActorRef[Any]] | None = None, *, timeout_s: float
+    ) -> AbstractAsyncContextManager[None]:
+        """Run one epoch with children: `async with ctx.epoch(n, ctx.children, timeout_s=60): ...`.
+
+        Entering begins epoch n here and in every child; leaving, each child has ended it or is down. When
+        the body raises, the epoch has failed here and in the children.
+
+        Args:
+            epoch: its number, larger than that of the last one.
+            children: who takes part, all children by default.
+            timeout_s: for everything together.
+
+        Raises:
+            IllegalTransition: an epoch runs already, or the number is not larger than the last.
+            EpochFailed: a child could not begin, or did not finish in time.
+        """
+        refs = self.children if children is None else tuple(children)
+        return epochs.open_epoch(self._live(), epoch, refs, self._deadline_s(timeout_s))
+
+    def _live(self) -> Cell:
+        cell = self._cell
+        if cell.incarnation != self._incarnation or cell.ended or not cell.has_task:
+            raise ActorDown(cell.ref.path, f"incarnation {self._incarnation} has ended")
+        return cell
+
+    def _origin(self) -> Origin:
+        return self._cell.origin
+
+    def _deadline_s(self, timeout_s: float | None) -> float:
+        """The smaller of the given time, and what remains of the handler that runs now (law 5)."""
+        now_s = self._cell.host.loop.time()
+        own_s = now_s + (ASK_TIMEOUT_S if timeout_s is None else timeout_s)
+        run = self._cell.run
+        return min(own_s, run.deadline_s if run is not None else now_s + HANDLER_TIMEOUT_S)
+
+    def _check_below(self, ref: ActorRef[Any]) -> None:
+        target = self._cell.host.cells.get(ref.path)
+        if target is not None and not target.is_below(self._cell):
+            raise UpwardAsk(f"{self._cell.ref} cannot wait for {ref}, which is not below it: tell it instead")
+
+
+def _report(loop: asyncio.AbstractEventLoop, wait: Wait, job: Future[Any]) -> None:
+    """Called in the job's thread: publish its end on the loop, where the wait decides who still cares."""
+    if job.cancelled():
+        return
+    error = job.exception()
+    try:
+        if error is not None:
+            loop.call_soon_threadsafe(wait.fail, error)
+        else:
+            loop.call_soon_threadsafe(wait.succeed, job.result())
+    except RuntimeError:
+        return  # the loop is closed: nobody is left to tell

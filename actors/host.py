@@ -1,0 +1,102 @@
+"""What all cells of a system share, and the small records that cells are made of."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Mapping
+
+    from actors.actor import Actor
+    from actors.cell import Cell
+    from actors.delivery import Delivery
+    from actors.jobs import DaemonExecutor
+    from actors.supervision import Supervision
+    from actors.waits import Deadlines
+
+__all__ = ["Alarm", "ChildSpec", "Host", "Interruption", "Phase", "Run"]
+
+
+class Phase(enum.Enum):
+    """Where a cell stands, apart from the lifecycle that users see."""
+
+    STARTING = "starting"
+    LIVE = "live"
+    RESTARTING = "restarting"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+class Interruption(enum.Enum):
+    """Why a handler run was cancelled by the runtime."""
+
+    EXPIRED = "its deadline passed"
+    LEFT = "nobody waits for its answer any more"
+    STOPPED = "the actor is stopping"
+    FAILED = "the actor has failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildSpec:
+    """Everything needed to start an actor, again and again."""
+
+    actor: type[Actor]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    supervision: Supervision | None
+    handler_timeout_s: float
+
+
+class Run:
+    """One handler or hook at work, under a deadline."""
+
+    __slots__ = ("cause_id", "cell", "deadline_s", "interrupted", "open")
+
+    def __init__(self, cell: Cell, cause_id: int, deadline_s: float) -> None:
+        self.cell = cell
+        self.cause_id = cause_id
+        self.deadline_s = deadline_s
+        self.interrupted: Interruption | None = None
+        self.open = True
+
+    def on_deadline(self) -> None:
+        self.cell.interrupt(Interruption.EXPIRED)
+
+
+class Alarm:
+    """A call at a deadline."""
+
+    __slots__ = ("action", "open")
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self.action = action
+        self.open = True
+
+    def on_deadline(self) -> None:
+        self.open = False
+        self.action()
+
+
+class Host:
+    """What all cells of a system share."""
+
+    def __init__(self, delivery: Delivery, deadlines: Deadlines, executor: DaemonExecutor) -> None:
+        self.delivery = delivery
+        self.deadlines = deadlines
+        self.executor = executor
+        self.waits = delivery.waits
+        self.tracer = delivery.tracer
+        self.loop = delivery.loop
+        self.uids = 0
+        self.cells: dict[str, Cell] = {}
+        self.tasks: dict[asyncio.Task[None], str] = {}
+        self.strays: dict[asyncio.Task[None], str] = {}
+
+    def alarm(self, delay_s: float, action: Callable[[], None]) -> Alarm:
+        """Call `action` after `delay_s` seconds."""
+        alarm = Alarm(action)
+        self.deadlines.add(self.loop.time() + delay_s, alarm)
+        return alarm

@@ -1,0 +1,233 @@
+"""Work in threads that may be left behind.
+
+A thread cannot be killed. When a job's waiter is gone, the job's token says so, its thread is counted as
+abandoned and another takes its place, up to a budget (law 7). All threads are daemons, so that the
+interpreter's exit does not wait for a stuck one.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from concurrent.futures import Executor, Future
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+from actors.errors import JobAbandoned, JobsExhausted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["ABANDONED_MAX", "DaemonExecutor", "JobToken"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+ABANDONED_MAX: Final = 8
+
+
+class JobToken:
+    """What a job is told about its waiter. Safe to read from any thread.
+
+    Args:
+        time_s: how long somebody will wait, in seconds from now.
+    """
+
+    __slots__ = ("_cancelled", "_deadline_s")
+
+    def __init__(self, time_s: float) -> None:
+        self._deadline_s = time.monotonic() + time_s
+        self._cancelled = False
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the job any more."""
+        return self._cancelled
+
+    @property
+    def time_left_s(self) -> float:
+        """Seconds until the wait ends, 0 at the least."""
+        return max(0.0, self._deadline_s - time.monotonic())
+
+    def cancel(self) -> None:
+        """Tell the job that nobody waits any more."""
+        self._cancelled = True
+
+    def check(self) -> None:
+        """Return while somebody waits; to be called where a job can be left.
+
+        Raises:
+            JobAbandoned: nobody does.
+        """
+        if self._cancelled:
+            raise JobAbandoned("nobody waits for this job any more")
+
+
+class _Item:
+    __slots__ = ("args", "fn", "future", "kwargs", "worker")
+
+    def __init__(self, future: Future[Any], fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        self.future = future
+        self.fn = fn
+        self.args = args
+        self.kwargs = kwargs
+        self.worker: _Worker | None = None
+
+    def run(self) -> None:
+        try:
+            result = self.fn(*self.args, **self.kwargs)
+        except BaseException as error:  # noqa: BLE001 - SystemExit in a job is the job's failure, not the thread's
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
+
+
+class _Worker(threading.Thread):
+    """A daemon thread of one executor. `abandoned` is read and written under the executor's lock."""
+
+    def __init__(self, executor: DaemonExecutor, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self.abandoned = False
+        self._executor = executor
+
+    def run(self) -> None:
+        while (item := self._executor._next(self)) is not None:  # noqa: SLF001 - the two classes are one concept
+            item.run()
+            self._executor._finished(item)  # noqa: SLF001 - the same
+            del item  # a result must not live on in an idle thread
+
+
+class DaemonExecutor(Executor):
+    """A thread pool whose threads may be abandoned.
+
+    Args:
+        workers: how many jobs run at a time, abandoned ones not counted; at least 1.
+        abandoned_max: how many threads may be left behind before further jobs are refused.
+        name: prefix of the threads' names.
+
+    Raises:
+        ValueError: `workers` is below 1 or `abandoned_max` negative.
+    """
+
+    def __init__(self, workers: int, *, abandoned_max: int = ABANDONED_MAX, name: str = "job") -> None:
+        if workers < 1 or abandoned_max < 0:
+            raise ValueError(f"impossible executor: {workers} workers, {abandoned_max} abandoned at most")
+        self._limit = workers
+        self._abandoned_max = abandoned_max
+        self._name = name
+        self._lock = threading.Condition()
+        self._queue: deque[_Item] = deque()
+        self._items: dict[Future[Any], _Item] = {}
+        self._workers: set[_Worker] = set()
+        self._idle = 0
+        self._started = 0
+        self._closed = False
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Queue a call.
+
+        Raises:
+            RuntimeError: the executor was shut down.
+            JobsExhausted: the budget of abandoned threads is used up.
+        """
+        future: Future[R] = Future()
+        item = _Item(future, fn, args, kwargs)
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("this executor was shut down")
+            if (left_behind := self._abandoned()) > self._abandoned_max:
+                raise JobsExhausted(
+                    f"{left_behind} abandoned jobs still hold their threads; no more are started"
+                )
+            self._items[future] = item
+            self._queue.append(item)
+            self._hire()
+            self._lock.notify()
+        return future
+
+    def abandon(self, future: Future[Any]) -> bool:
+        """Stop caring for a job: drop it from the queue, or leave its thread behind and replace it.
+
+        Returns:
+            True when a thread was left behind.
+        """
+        if future.cancel():
+            return False
+        with self._lock:
+            item = self._items.get(future)
+            if item is None or item.worker is None or item.worker.abandoned:
+                return False
+            item.worker.abandoned = True
+            if self._queue:
+                self._hire()
+            return True
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the standard library's signature
+        """Take no more jobs. With `wait`, join all threads, however long they take."""
+        with self._lock:
+            self._closed = True
+            dropped = list(self._queue) if cancel_futures else []
+            workers = list(self._workers)
+            self._lock.notify_all()
+        for item in dropped:
+            item.future.cancel()
+        if wait:
+            for worker in workers:
+                worker.join()
+
+    def statistics(self) -> dict[str, int]:
+        """Counts: `queued`, `running` and `abandoned` jobs, `threads`."""
+        with self._lock:
+            abandoned = self._abandoned()
+            running = sum(item.worker is not None for item in self._items.values()) - abandoned
+            return {
+                "queued": len(self._queue),
+                "running": running,
+                "abandoned": abandoned,
+                "threads": len(self._workers),
+            }
+
+    def stacks(self) -> dict[str, str]:
+        """What each thread with a job is doing now: thread name to formatted stack."""
+        frames = sys._current_frames()  # noqa: SLF001 - the documented way to look at other threads
+        with self._lock:
+            busy = {item.worker for item in self._items.values() if item.worker is not None}
+        return {
+            worker.name: "".join(traceback.format_stack(frames[worker.ident]))
+            for worker in busy
+            if worker.ident in frames
+        }
+
+    def _abandoned(self) -> int:
+        return sum(worker.abandoned for worker in self._workers)
+
+    def _hire(self) -> None:
+        """Start a thread if work waits and fewer than the limit are at it. The lock is held."""
+        if self._idle < len(self._queue) and len(self._workers) - self._abandoned() < self._limit:
+            self._started += 1
+            worker = _Worker(self, f"{self._name}-{self._started}")
+            self._workers.add(worker)
+            worker.start()
+
+    def _next(self, worker: _Worker) -> _Item | None:
+        with self._lock:
+            while not worker.abandoned:
+                while self._queue:
+                    item = self._queue.popleft()
+                    if item.future.set_running_or_notify_cancel():
+                        item.worker = worker
+                        return item
+                    del self._items[item.future]
+                if self._closed:
+                    break
+                self._idle += 1
+                self._lock.wait()
+                self._idle -= 1
+            self._workers.discard(worker)
+            return None
+
+    def _finished(self, item: _Item) -> None:
+        with self._lock:
+            item.worker = None
+            self._items.pop(item.future, None)

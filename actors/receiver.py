@@ -1,0 +1,84 @@
+"""A mailbox for code outside the tree, so that actors can tell it things."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Self
+
+from actors.errors import Expired, SystemClosed
+from actors.messages import ActorRef
+from actors.waits import Witness
+
+if TYPE_CHECKING:
+    from actors.delivery import Ask, Entry
+    from actors.host import Host
+    from actors.mailbox import Mailbox
+
+__all__ = ["Receiver"]
+
+
+class Receiver:
+    """Takes messages from actors; made by `ActorSystem.receiver`.
+
+    Iterating over it yields messages until it is closed, by its owner or by the system's shutdown, and what
+    had arrived by then has been taken.
+
+    Attributes:
+        ref: where actors send to.
+    """
+
+    incarnation = 0
+    takes_asks = False
+
+    def __init__(self, host: Host, path: str, mailbox: Mailbox[Entry]) -> None:
+        host.uids += 1
+        self.ref: ActorRef[Any] = ActorRef(path, host.uids)
+        self.mailbox = mailbox
+        self.asks: dict[int, Ask] = {}
+        self._host = host
+        self._closed = False
+        host.delivery.recipients[path] = self
+
+    def leave(self, ask_id: int) -> None:
+        """An ask is never handled here, so there is nothing to stop."""
+
+    async def receive(self, *, timeout_s: float) -> Any:
+        """Return the next message.
+
+        Raises:
+            Expired: none came in time.
+            SystemClosed: the receiver is closed and empty.
+        """
+        host = self._host
+        deadline_s = host.loop.time() + timeout_s
+        wait = host.waits.open("outside", self.ref.path, "a message", deadline_s, Witness.RECEIVER)
+        arrival = asyncio.ensure_future(self.mailbox.wait())
+        try:
+            await asyncio.wait({arrival, wait.future}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            arrival.cancel()
+            host.waits.close(wait)
+        if not len(self.mailbox) and not self.mailbox.closed:
+            raise Expired(f"{self.ref} received nothing within {timeout_s:g} s")
+        return self._take()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        await self.mailbox.wait()  # ends with a message or with the system: shutdown closes every receiver
+        try:
+            return self._take()
+        except SystemClosed:
+            raise StopAsyncIteration from None
+
+    def _take(self) -> Any:
+        entry = self.mailbox.get()
+        if entry is None:
+            raise SystemClosed(f"{self.ref} is closed")
+        return self._host.delivery.codec.decode(entry.frame).body
+
+    def close(self) -> None:
+        """Take nothing more; what has arrived can still be read. A second call does nothing."""
+        self.mailbox.close()
+        self._host.delivery.recipients.pop(self.ref.path, None)

@@ -1,0 +1,328 @@
+"""The actor system: the top of the tree, and the door for code outside it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+import anyio
+
+from actors import cell as cells
+from actors.context import ASK_TIMEOUT_S, HANDLER_TIMEOUT_S
+from actors.delivery import Delivery, Origin
+from actors.errors import ActorDown, SystemClosed, UpwardAsk
+from actors.host import ChildSpec, Host
+from actors.jobs import DaemonExecutor
+from actors.mailbox import CAPACITY, Mailbox, Overflow
+from actors.receiver import Receiver
+from actors.tracing import TraceFile, Tracer
+from actors.waits import Deadlines, Wait, WaitTable, Witness
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from actors.actor import Actor
+    from actors.lifecycle import Lifecycle
+    from actors.messages import ActorRef, Request
+    from actors.supervision import Supervision
+
+__all__ = ["SHUTDOWN_S", "ActorSystem", "ShutdownReport", "TreeNode"]
+
+SHUTDOWN_S = 10.0
+
+A = TypeVar("A", bound="Actor")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownReport:
+    """How a shutdown went.
+
+    Attributes:
+        duration_s: how long it took.
+        survivors: what could not be ended, by name, with the stack it was seen at: tasks of handlers that
+            swallow their cancellation, and threads of jobs.
+        dead_letters: messages nobody handled, by reason, over the life of the system.
+    """
+
+    duration_s: float
+    survivors: dict[str, str]
+    dead_letters: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TreeNode:
+    """One actor in a picture of the tree.
+
+    Attributes:
+        path: its address.
+        actor: name of its class.
+        incarnation: which life of it.
+        phase: starting, live, restarting or stopping.
+        state: the lifecycle, as in `running(3)`.
+        queued: messages in its mailbox.
+        children: in order of their start.
+    """
+
+    path: str
+    actor: str
+    incarnation: int
+    phase: str
+    state: str
+    queued: int
+    children: tuple[TreeNode, ...]
+
+
+class ActorSystem:
+    """A tree of actors in the running event loop: `async with ActorSystem("demo") as system: ...`.
+
+    Args:
+        name: for people, in traces and thread names.
+        trace: None for no trace, a path for a trace file (with the ring in memory), True for the ring alone.
+        job_threads: how many offloaded jobs run at a time; default: the number of cores.
+        shutdown_s: how long the end of the `async with` may take.
+
+    Raises:
+        OSError: the trace file cannot be written (on entering).
+
+    Leaving the block shuts the system down within `shutdown_s`, also when it is left by an exception or by
+    cancellation.
+    """
+
+    def __init__(
+        self,
+        name: str = "actors",
+        *,
+        trace: Path | str | bool | None = None,
+        job_threads: int | None = None,
+        shutdown_s: float = SHUTDOWN_S,
+    ) -> None:
+        self.name = name
+        self._trace = trace
+        self._job_threads = job_threads or os.cpu_count() or 1
+        self._shutdown_s = shutdown_s
+        self._host: Host | None = None
+        self._report: ShutdownReport | None = None
+        self._receivers = 0
+
+    async def __aenter__(self) -> Self:
+        if self._host is not None:
+            raise SystemClosed(f"actor system {self.name!r} was opened before: make a new one")
+        loop = asyncio.get_running_loop()
+        tracer = None
+        if self._trace:
+            sink = None if self._trace is True else TraceFile(Path(self._trace))
+            tracer = Tracer(loop.time, sink=sink)
+        deadlines = Deadlines(loop)
+        delivery = Delivery(loop, WaitTable(loop, deadlines), tracer)
+        self._host = Host(delivery, deadlines, DaemonExecutor(self._job_threads, name=f"{self.name}-job"))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with anyio.CancelScope(shield=True):  # bounded: shutdown has a budget
+            await self.shutdown(self._shutdown_s)
+
+    # What code outside the tree may do
+
+    async def spawn(
+        self,
+        actor: type[A],
+        *args: Any,
+        name: str | None = None,
+        supervision: Supervision | None = None,
+        capacity: int = CAPACITY,
+        overflow: Overflow = Overflow.WAIT,
+        handler_timeout_s: float = HANDLER_TIMEOUT_S,
+        **kwargs: Any,
+    ) -> ActorRef[A]:
+        """Start a topmost actor; see `Context.spawn`.
+
+        Raises:
+            SystemClosed: the system is not open.
+        """
+        host = self._open()
+        spec = ChildSpec(
+            actor=actor,
+            args=args,
+            kwargs=kwargs,
+            supervision=supervision,
+            handler_timeout_s=handler_timeout_s,
+        )
+        deadline_s = host.loop.time() + handler_timeout_s
+        return await cells.spawn(host, None, name, spec, Mailbox(capacity, overflow), deadline_s)
+
+    def tell(self, ref: ActorRef[Any], message: Any) -> None:
+        """Send without an answer; see `Context.tell`.
+
+        Raises:
+            SystemClosed: the system is not open.
+        """
+        self._open().delivery.tell(Origin("outside"), ref, message)
+
+    @overload
+    async def ask(self, ref: ActorRef[Any], message: Request[R], *, timeout_s: float = ...) -> R: ...
+
+    @overload
+    async def ask(self, ref: ActorRef[Any], message: Any, *, timeout_s: float = ...) -> Any: ...
+
+    async def ask(self, ref: ActorRef[Any], message: Any, *, timeout_s: float = ASK_TIMEOUT_S) -> Any:
+        """Ask from outside the tree and wait for the answer; see `Context.ask`.
+
+        Raises:
+            UpwardAsk: called from inside a handler, which has `ctx.ask`.
+            ValueError: `timeout_s` is not finite.
+        """
+        host = self._open()
+        self._check_outside()
+        if not math.isfinite(timeout_s):
+            raise ValueError(f"cannot wait for {ref} without end: timeout_s={timeout_s}")
+        ask = host.delivery.begin_ask(Origin("outside"), ref, message, host.loop.time() + timeout_s)
+        return await host.delivery.finish_ask(ask)
+
+    async def wait_epoch(
+        self, ref: ActorRef[Any], epoch: int, *, timeout_s: float = ASK_TIMEOUT_S
+    ) -> Lifecycle:
+        """Wait until `epoch` is over in an actor, and return its lifecycle; at once when it is over already.
+
+        Raises:
+            ActorDown: the actor is gone or in shutdown.
+            Expired: the time is over.
+        """
+        host = self._open()
+        self._check_outside()
+        cell = host.cells.get(ref.path)
+        if cell is None or cell.ref != ref:
+            raise ActorDown(ref.path, "no such actor")
+        deadline_s = host.loop.time() + timeout_s
+        wait = host.waits.open("outside", ref.path, f"end of epoch {epoch}", deadline_s, Witness.MONITOR)
+        try:
+            cell.wait_for_epoch(epoch, wait)
+            lifecycle: Lifecycle = await wait.future
+        finally:
+            host.waits.close(wait)
+        return lifecycle
+
+    async def stop(self, ref: ActorRef[Any], *, timeout_s: float = 5.0) -> None:
+        """Stop an actor and all below it; return when it has ended, by force at the end of its time."""
+        host = self._open()
+        self._check_outside()
+        cell = host.cells.get(ref.path)
+        if cell is not None and cell.ref == ref:
+            await cells.stop(cell, "outside", host.loop.time() + timeout_s)
+
+    def receiver(self, *, capacity: int = CAPACITY, overflow: Overflow = Overflow.DROP_OLDEST) -> Receiver:
+        """Return a mailbox for code outside the tree: actors tell its `ref`, the owner iterates over it."""
+        self._receivers += 1
+        return Receiver(self._open(), f"/outside-{self._receivers}", Mailbox(capacity, overflow))
+
+    # Looking at it
+
+    def tree(self) -> tuple[TreeNode, ...]:
+        """The topmost actors, with all below them."""
+        return tuple(_node(cell) for cell in self._known().cells.values() if cell.parent is None)
+
+    def waits(self) -> list[Wait]:
+        """Every open wait, oldest first."""
+        return list(self._known().waits)
+
+    def why_waiting(self, ref: ActorRef[Any]) -> list[Wait]:
+        """The chain of waits that begins at `ref`: for whom it waits, for whom that one waits, and so on."""
+        return self._known().waits.chain(ref.path)
+
+    def statistics(self) -> dict[str, Any]:
+        """Counts: actors, messages, dead letters by reason, open waits and deadlines, jobs."""
+        host = self._known()
+        return {
+            "actors": len(host.cells),
+            "messages": host.delivery.counts["messages"],
+            "dead_letters": dict(host.delivery.dead_letters),
+            "open_asks": len(host.delivery.asks),
+            "open_waits": len(list(host.waits)),
+            "open_deadlines": len(host.deadlines),
+            "tasks": len(host.tasks),
+            "stray_tasks": len(host.strays),
+            "jobs": host.executor.statistics(),
+        }
+
+    @property
+    def tracer(self) -> Tracer | None:
+        """The trace; None when it is off."""
+        return self._known().tracer
+
+    # Its end
+
+    async def shutdown(self, timeout_s: float = SHUTDOWN_S) -> ShutdownReport:
+        """Stop everything within `timeout_s` seconds and report what would not (law 9).
+
+        A second call while the first is under way, with less time, shortens it: 0 abandons all at once. A
+        later call returns the same report.
+        """
+        if self._report is not None:
+            return self._report
+        host = self._known()
+        begun_s = host.loop.time()
+        host.delivery.open = False
+        tops = [cell for cell in host.cells.values() if cell.parent is None]
+        for cell in reversed(tops):
+            cell.begin_stop(begun_s + timeout_s, "shutdown")
+        for cell in reversed(tops):
+            await cells.stop(cell, "outside", begun_s + timeout_s)
+        host.executor.shutdown(wait=False, cancel_futures=True)
+        if self._report is None:  # a second shutdown may have come in between
+            self._report = ShutdownReport(
+                host.loop.time() - begun_s, self._survivors(), dict(host.delivery.dead_letters)
+            )
+            for recipient in list(host.delivery.recipients.values()):
+                if isinstance(recipient, Receiver):
+                    recipient.close()
+            host.deadlines.close()
+            if host.tracer is not None:
+                host.tracer.close()
+        return self._report
+
+    def _survivors(self) -> dict[str, str]:
+        host = self._known()
+        tasks = {f"task of {path}": _stack(task) for task, path in host.strays.items() if not task.done()}
+        return tasks | host.executor.stacks()
+
+    def _known(self) -> Host:
+        if self._host is None:
+            raise SystemClosed(f"actor system {self.name!r} is not open: use `async with ActorSystem(...)`")
+        return self._host
+
+    def _open(self) -> Host:
+        host = self._known()
+        if not host.delivery.open:
+            raise SystemClosed(f"actor system {self.name!r} is shutting down")
+        return host
+
+    def _check_outside(self) -> None:
+        task = asyncio.current_task()
+        path = self._known().tasks.get(task) if task is not None else None
+        if path is not None:
+            raise UpwardAsk(f"{path} is inside the tree and must use its context to wait, not the system")
+
+
+def _node(cell: cells.Cell) -> TreeNode:
+    return TreeNode(
+        cell.ref.path,
+        cell.spec.actor.__name__,
+        cell.incarnation,
+        cell.phase.value,
+        str(cell.lifecycle),
+        len(cell.mailbox),
+        tuple(_node(child) for child in cell.children.values()),
+    )
+
+
+def _stack(task: asyncio.Task[None]) -> str:
+    text = io.StringIO()
+    task.print_stack(file=text)
+    return text.getvalue()

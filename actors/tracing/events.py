@@ -1,0 +1,113 @@
+"""The trace event and the ring that holds the latest ones."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["EVENT_KINDS", "RING_SIZE", "Sink", "TraceEvent", "Tracer"]
+
+RING_SIZE: Final = 65_536
+
+EVENT_KINDS: Final = {
+    "send": "a message was admitted to a mailbox",
+    "receive": "a handler began with it",
+    "done": "that handler returned",
+    "reply": "an answer reached whoever asked",
+    "drop": "a message or answer went to the dead letters",
+    "refuse": "a request was not admitted",
+    "wait": "a wait began",
+    "wait_end": "a wait ended",
+    "job": "a job was handed to a thread",
+    "job_end": "its result was taken, or it was left behind",
+    "state": "the lifecycle moved",
+    "start": "an incarnation started",
+    "end": "an incarnation ended",
+    "restart": "a supervisor will start an actor again",
+}
+
+
+class TraceEvent(NamedTuple):
+    """One thing that happened.
+
+    Attributes:
+        time_s: on the event loop's clock.
+        kind: one of `EVENT_KINDS`.
+        actor: path of the actor it happened to, or the name of code outside the tree.
+        incarnation: of that actor, 0 outside.
+        msg_id: the message it is about, 0 for none.
+        cause_id: the message that was being handled when this happened, 0 for none.
+        type: tag of the message, name of the job, or state.
+        detail: the rest, in words.
+    """
+
+    time_s: float
+    kind: str
+    actor: str
+    incarnation: int
+    msg_id: int
+    cause_id: int
+    type: str
+    detail: str
+
+
+class Sink(Protocol):
+    """Somewhere that events go besides the ring."""
+
+    def write(self, event: TraceEvent) -> None:
+        """Take one event; must be quick, it runs in the event loop."""
+
+    def close(self) -> None:
+        """Take no more; what was taken is safe now."""
+
+
+class Tracer:
+    """Keeps the last events, and passes each on to a sink.
+
+    Args:
+        clock: returns seconds.
+        ring_size: how many events are kept in memory.
+        sink: where each event goes as well.
+    """
+
+    __slots__ = ("_clock", "_ring", "_sink")
+
+    def __init__(
+        self, clock: Callable[[], float], *, ring_size: int = RING_SIZE, sink: Sink | None = None
+    ) -> None:
+        self._clock = clock
+        self._ring: deque[TraceEvent] = deque(maxlen=ring_size)
+        self._sink = sink
+
+    def emit(
+        self,
+        kind: str,
+        actor: str,
+        incarnation: int = 0,
+        *,
+        msg_id: int = 0,
+        cause_id: int = 0,
+        type_: str = "",
+        detail: str = "",
+    ) -> None:
+        """Record one event, now."""
+        event = TraceEvent(self._clock(), kind, actor, incarnation, msg_id, cause_id, type_, detail)
+        self._ring.append(event)
+        if self._sink is not None:
+            self._sink.write(event)
+
+    def events(self) -> list[TraceEvent]:
+        """The events in the ring, oldest first."""
+        return list(self._ring)
+
+    def story(self, actor: str, most: int = 20) -> list[TraceEvent]:
+        """The latest events of one actor, oldest first."""
+        return [event for event in self._ring if event.actor == actor][-most:]
+
+    def close(self) -> None:
+        """Close the sink."""
+        if self._sink is not None:
+            self._sink.close()

@@ -1,0 +1,84 @@
+"""Trace files: a MessagePack stream, one array an event, behind a head that names the fields.
+
+Events are written in batches. A crash loses at most the last batch; a file that was cut off is read up to
+the cut.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgpack
+
+from actors.errors import ProtocolError
+from actors.tracing.events import TraceEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["FLUSH_EVENTS", "FLUSH_S", "TraceFile", "read_trace"]
+
+FORMAT: Final = "actors-trace-1"
+FLUSH_EVENTS: Final = 1024
+FLUSH_S: Final = 0.5
+
+
+class TraceFile:
+    """Writes events to a new file.
+
+    Args:
+        path: the file; one that exists is replaced.
+
+    Raises:
+        OSError: it cannot be written. The same from `write` and `close`, when a batch is written out.
+    """
+
+    __slots__ = ("_file", "_flushed_s", "_packer", "_pending")
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._packer = msgpack.Packer()
+        self._pending: list[bytes] = [self._packer.pack([FORMAT, list(TraceEvent._fields)])]
+        self._flushed_s = 0.0
+        self._flush()
+
+    def write(self, event: TraceEvent) -> None:
+        """Take one event; every `FLUSH_EVENTS` events or `FLUSH_S` seconds they go to the file."""
+        self._pending.append(self._packer.pack(event))
+        if len(self._pending) >= FLUSH_EVENTS or event.time_s - self._flushed_s >= FLUSH_S:
+            self._flush()
+            self._flushed_s = event.time_s
+
+    def close(self) -> None:
+        """Write what is left and close the file. A second call does nothing."""
+        if not self._file.closed:
+            try:
+                self._flush()
+            finally:
+                self._file.close()
+
+    def _flush(self) -> None:
+        batch = b"".join(self._pending)
+        self._pending.clear()  # a batch that cannot be written is lost once, not retried for ever
+        self._file.write(batch)
+        self._file.flush()
+
+
+def read_trace(path: Path) -> Iterator[TraceEvent]:
+    """Yield the events of a trace file; ends quietly where a file was cut off.
+
+    Raises:
+        ProtocolError: it is not a trace file, or an entry is damaged.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        stream = msgpack.Unpacker(file, use_list=False)
+        try:
+            head = next(stream, None)
+            if head is None or head[0] != FORMAT:
+                raise ProtocolError(f"{path} is not a trace of format {FORMAT}")
+            for entry in stream:
+                yield TraceEvent(*entry)
+        except (ValueError, TypeError, KeyError, IndexError, msgpack.UnpackException) as error:
+            raise ProtocolError(f"{path} is damaged: {error or type(error).__name__}") from None

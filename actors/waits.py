@@ -1,0 +1,247 @@
+"""Every wait is a record (law 2), and one heap of deadlines ends it (law 5).
+
+A `Wait` names who waits, for whom, why, since when, until when, and what will end it. It cannot be built
+without a finite deadline and a witness. The open waits of all actors form the wait-for graph.
+"""
+
+from __future__ import annotations
+
+import enum
+import heapq
+import itertools
+import math
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from actors.errors import Expired
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["Deadlines", "Timed", "Wait", "WaitTable", "Witness", "find_path"]
+
+COMPACT_AT: Final = 64
+
+
+class Witness(enum.Enum):
+    """What is certain to end a wait, besides its deadline."""
+
+    MONITOR = "the end of the target is monitored"
+    JOB_SLOT = "the job reports from its thread"
+    RECEIVER = "the receiver makes room or ends"
+    TIMER = "only the timer: the target is foreign to the runtime"
+
+
+class Timed(Protocol):
+    """Something with a deadline."""
+
+    @property
+    def open(self) -> bool:
+        """False once it no longer matters."""
+
+    def on_deadline(self) -> None:
+        """Called once when the deadline has come and `open` is still true."""
+
+
+class Deadlines:
+    """One timer and one heap for all deadlines of a system.
+
+    Entries that were closed before their time stay in the heap until they surface or are more than half of
+    it; so closing costs nothing, and the heap stays within twice the open ones.
+    """
+
+    __slots__ = ("_armed", "_closed", "_heap", "_loop", "_ties", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._heap: list[tuple[float, int, Timed]] = []
+        self._ties = itertools.count()  # equal deadlines fire in the order in which they were set
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed = math.inf
+        self._closed = 0
+
+    def __len__(self) -> int:
+        """Deadlines that may still fire."""
+        return sum(timed.open for _, _, timed in self._heap)
+
+    def add(self, when_s: float, timed: Timed) -> None:
+        """Call `timed.on_deadline()` when the loop's clock reaches `when_s`, if it is still open then."""
+        heapq.heappush(self._heap, (when_s, next(self._ties), timed))
+        if when_s < self._armed:
+            self._arm(when_s)
+
+    def note_closed(self) -> None:
+        """Hear that one entry was closed before its time."""
+        self._closed += 1
+        if self._closed > COMPACT_AT and self._closed * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].open]
+            heapq.heapify(self._heap)
+            self._closed = 0
+
+    def close(self) -> None:
+        """Drop all deadlines and the timer."""
+        self._heap.clear()
+        self._arm(math.inf)
+
+    def _arm(self, when_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed = when_s
+        self._timer = None if when_s == math.inf else self._loop.call_at(when_s, self._sweep)
+
+    def _sweep(self) -> None:
+        due: list[Timed] = []
+        now_s = self._loop.time()
+        while self._heap and (self._heap[0][0] <= now_s or not self._heap[0][2].open):
+            due.append(heapq.heappop(self._heap)[2])
+        self._arm(self._heap[0][0] if self._heap else math.inf)
+        for timed in due:  # after arming: what these set themselves must find the timer in order
+            if timed.open:
+                timed.on_deadline()
+
+
+class Wait:
+    """Somebody waits for something, not longer than until `deadline_s`.
+
+    Attributes:
+        waiter: path of the actor that waits, or a name for code outside the tree.
+        target: path of the actor, or name of the job or foreign thing, that is waited for.
+        reason: what for, in words.
+        since_s: when it began, on the loop's clock.
+        deadline_s: when it ends at the latest.
+        witness: what will end it.
+        future: completes when it has ended.
+
+    Raises:
+        ValueError: the deadline is not finite, or there is no witness: such a wait could last for ever.
+    """
+
+    __slots__ = ("deadline_s", "future", "reason", "since_s", "target", "wait_id", "waiter", "witness")
+
+    def __init__(
+        self,
+        wait_id: int,
+        waiter: str,
+        target: str,
+        reason: str,
+        since_s: float,
+        deadline_s: float,
+        witness: Witness,
+        future: asyncio.Future[Any],
+    ) -> None:
+        if not math.isfinite(deadline_s):
+            raise ValueError(f"{waiter} cannot wait for {target} without end: deadline {deadline_s}")
+        if not isinstance(witness, Witness):
+            raise ValueError(f"{waiter} cannot wait for {target}: nothing is known to end it")  # noqa: TRY004 - one error for an impossible wait
+        self.wait_id = wait_id
+        self.waiter = waiter
+        self.target = target
+        self.reason = reason
+        self.since_s = since_s
+        self.deadline_s = deadline_s
+        self.witness = witness
+        self.future = future
+
+    @property
+    def open(self) -> bool:
+        """Whether it still lasts."""
+        return not self.future.done()
+
+    def on_deadline(self) -> None:
+        """End it in `Expired`."""
+        self.fail(Expired(f"{self} and was given {self.deadline_s - self.since_s:.3g} s"))
+
+    def succeed(self, value: Any) -> bool:
+        """End it with a value; False when it had ended before."""
+        if self.future.done():
+            return False
+        self.future.set_result(value)
+        return True
+
+    def fail(self, error: BaseException) -> bool:
+        """End it with an error; False when it had ended before."""
+        if self.future.done():
+            return False
+        self.future.set_exception(error)
+        # The waiter may have been cancelled in the meantime and never look.
+        self.future.exception()
+        return True
+
+    def __str__(self) -> str:
+        """Who waits for whom, why, and since when."""
+        return f"{self.waiter} waited for {self.target} ({self.reason}) since {self.since_s:.3f}"
+
+
+class WaitTable:
+    """All open waits of a system."""
+
+    __slots__ = ("_by_waiter", "_deadlines", "_ids", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines) -> None:
+        self._loop = loop
+        self._deadlines = deadlines
+        self._ids = itertools.count(1)
+        self._by_waiter: dict[str, dict[int, Wait]] = {}
+
+    def __iter__(self) -> Iterator[Wait]:
+        """Open waits, oldest first."""
+        waits = (wait for table in self._by_waiter.values() for wait in table.values())
+        return iter(sorted(waits, key=lambda wait: wait.wait_id))
+
+    def open(self, waiter: str, target: str, reason: str, deadline_s: float, witness: Witness) -> Wait:
+        """Begin a wait; its deadline is armed. The caller must `close` it.
+
+        Raises:
+            ValueError: as `Wait`.
+        """
+        future = self._loop.create_future()
+        wait = Wait(next(self._ids), waiter, target, reason, self._loop.time(), deadline_s, witness, future)
+        self._by_waiter.setdefault(waiter, {})[wait.wait_id] = wait
+        self._deadlines.add(deadline_s, wait)
+        return wait
+
+    def close(self, wait: Wait) -> None:
+        """Forget a wait, however it ended."""
+        table = self._by_waiter.get(wait.waiter, {})
+        if table.pop(wait.wait_id, None) is None:
+            return
+        if not table:
+            del self._by_waiter[wait.waiter]
+        if wait.open:
+            wait.future.cancel()
+        self._deadlines.note_closed()
+
+    def of(self, waiter: str) -> list[Wait]:
+        """The open waits of one waiter, oldest first."""
+        return list(self._by_waiter.get(waiter, {}).values())
+
+    def path(self, start: str, goal: str) -> list[Wait] | None:
+        """The chain of waits that leads from `start` to `goal`, None when there is none."""
+        return find_path(start, goal, self)
+
+    def chain(self, waiter: str) -> list[Wait]:
+        """Follow the oldest open wait from `waiter` to whoever waits for nobody: the answer to "why"."""
+        chain: list[Wait] = []
+        while (waits := self.of(waiter)) and waits[0] not in chain:
+            chain.append(waits[0])
+            waiter = waits[0].target
+        return chain
+
+
+def find_path(start: str, goal: str, waits: WaitTable | Iterable[Wait]) -> list[Wait] | None:
+    """Return a chain of waits from `start` to `goal` in the wait-for graph, None when there is none."""
+    edges: dict[str, list[Wait]] = {}
+    if not isinstance(waits, WaitTable):
+        for wait in waits:
+            edges.setdefault(wait.waiter, []).append(wait)
+    stack: list[tuple[str, list[Wait]]] = [(start, [])]
+    seen = {start}
+    while stack:
+        at, taken = stack.pop()
+        if at == goal:
+            return taken
+        for wait in waits.of(at) if isinstance(waits, WaitTable) else edges.get(at, ()):
+            if wait.target not in seen:
+                seen.add(wait.target)
+                stack.append((wait.target, [*taken, wait]))
+    return None

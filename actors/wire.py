@@ -1,0 +1,345 @@
+"""Messages to frames and back, without I/O.
+
+A frame is a MessagePack head and a tuple of buffers. The head is the array
+`[kind, to, from, msg_id, cause_id, incarnation, remaining_ms, schema_id, body]`; an ndarray in the body is
+an extension `[buffer index, dtype, shape, order]`, and its bytes travel beside the head. Inside one process
+the buffer *is* the array, passed by reference and read-only, so nothing is copied.
+
+Between processes a frame is laid out as
+
+    magic 4s | version u8 | flags u8 | buffers u16 | head length u32 | crc32 u32 | total u64   (24 bytes)
+    buffer lengths, u64 each
+    head
+    each buffer, at the next multiple of 64 bytes
+
+The checksum covers the lengths and the head. What arrives from outside is trusted in nothing: every fault
+is a `ProtocolError`, raised before memory is taken for what a length claims.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import struct
+import zlib
+from typing import Any, Final, NamedTuple
+
+import msgpack
+import numpy as np
+
+from actors.errors import MessageError, MutablePayload, ProtocolError
+from actors.messages import ActorRef, schema_by_id, schema_of
+
+__all__ = [
+    "BUFFER_BYTES_MAX",
+    "HEAD_BYTES_MAX",
+    "Codec",
+    "Envelope",
+    "Frame",
+    "Kind",
+    "frame_from_bytes",
+    "frame_to_bytes",
+    "freeze",
+]
+
+MAGIC: Final = b"ACTR"
+VERSION: Final = 1
+HEAD_BYTES_MAX: Final = 64 * 1024
+BUFFER_BYTES_MAX: Final = 1 << 32
+ENTRIES_MAX: Final = 4096
+DEPTH_MAX: Final = 32
+ALIGNMENT: Final = 64
+HEADER: Final = struct.Struct("<4sBBHIIQ")
+
+EXT_ARRAY: Final = 1
+EXT_MESSAGE: Final = 2
+EXT_REF: Final = 3
+
+# No object, void, structured, string or foreign byte order: only plain numbers can be data.
+DTYPES: Final = frozenset(
+    np.dtype(name).str
+    for name in ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16"]
+)
+
+
+class Kind(enum.IntEnum):
+    """What a frame is."""
+
+    TELL = 0
+    ASK = 1
+    REPLY = 2
+    FAILURE = 3
+
+
+class Frame:
+    """One message at rest. Immutable by convention: nobody writes to a frame after it was made."""
+
+    __slots__ = ("buffers", "head")
+
+    def __init__(self, head: bytes, buffers: tuple[Any, ...] = ()) -> None:
+        self.head = head
+        self.buffers = buffers
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the head and of all buffers."""
+        return len(self.head) + sum(memoryview(buffer).nbytes for buffer in self.buffers)
+
+
+class Envelope(NamedTuple):
+    """A frame, decoded."""
+
+    kind: int
+    to: str
+    sender: str
+    msg_id: int
+    cause_id: int
+    incarnation: int
+    remaining_ms: int
+    body: Any
+
+
+def freeze(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a read-only view of `array`, which may then travel in a message without being copied.
+
+    By calling this the sender promises not to write to the memory as long as a receiver may read it.
+    """
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+class Codec:
+    """Encodes and decodes. One for each actor system: it keeps a packer, and is not for several threads."""
+
+    __slots__ = ("_buffers", "_packer")
+
+    def __init__(self) -> None:
+        self._packer = msgpack.Packer(default=self._extend, autoreset=True)
+        self._buffers: list[Any] = []
+
+    def encode(
+        self,
+        kind: Kind,
+        to: str,
+        sender: str,
+        msg_id: int,
+        cause_id: int,
+        incarnation: int,
+        remaining_ms: int,
+        body: Any,
+    ) -> Frame:
+        """Return the frame that carries `body`, an instance of a class declared with `@message`.
+
+        Raises:
+            UnregisteredMessage: the class of `body` or of a part of it is not registered.
+            MutablePayload: an array in it is writable; see `freeze`.
+            MessageError: a value that cannot travel, or a head above `HEAD_BYTES_MAX`.
+        """
+        schema = schema_of(type(body))
+        self._buffers = []
+        head = self._pack(
+            (
+                kind,
+                to,
+                sender,
+                msg_id,
+                cause_id,
+                incarnation,
+                remaining_ms,
+                schema.schema_id,
+                schema.values(body),
+            ),
+            schema.tag,
+        )
+        return Frame(head, tuple(self._buffers))
+
+    def _pack(self, head: tuple[Any, ...], tag: str) -> bytes:
+        try:
+            packed: bytes = self._packer.pack(head)
+        except MessageError:
+            self._packer.reset()
+            raise
+        except (TypeError, ValueError, OverflowError) as error:
+            self._packer.reset()
+            raise MessageError(f"{tag} cannot be sent: {error}") from error
+        if len(packed) > HEAD_BYTES_MAX:
+            raise MessageError(
+                f"{tag} takes {len(packed)} bytes of {HEAD_BYTES_MAX} in the head: put bulk data in arrays"
+            )
+        return packed
+
+    def decode(self, frame: Frame) -> Envelope:
+        """Return what the frame says.
+
+        Raises:
+            ProtocolError: it is not a frame of ours.
+        """
+        raw = _unpack(frame.head, frame.buffers)
+        try:
+            kind, to, sender, msg_id, cause_id, incarnation, remaining_ms, schema_id, values = raw
+        except (TypeError, ValueError):
+            raise ProtocolError("a head has nine entries") from None
+        if type(values) is not tuple:
+            raise ProtocolError("the body of a head is an array of fields")
+        return Envelope(
+            kind,
+            to,
+            sender,
+            msg_id,
+            cause_id,
+            incarnation,
+            remaining_ms,
+            schema_by_id(schema_id).build(values),
+        )
+
+    def _extend(self, value: Any) -> Any:
+        """Called by the packer for what MessagePack does not know."""
+        if isinstance(value, np.ndarray):
+            return msgpack.ExtType(EXT_ARRAY, msgpack.packb(self._describe(value)))
+        if isinstance(value, np.generic):
+            return value.item()
+        if isinstance(value, ActorRef):
+            return msgpack.ExtType(EXT_REF, msgpack.packb((value.path, value.uid)))
+        schema = schema_of(type(value))
+        inner = msgpack.packb((schema.schema_id, schema.values(value)), default=self._extend)
+        return msgpack.ExtType(EXT_MESSAGE, inner)
+
+    def _describe(self, array: np.ndarray[Any, Any]) -> tuple[int, str, tuple[int, ...], str]:
+        if array.dtype.str not in DTYPES:
+            raise MessageError(f"an array of dtype {array.dtype} cannot travel: only plain numbers can")
+        if array.flags.writeable:
+            raise MutablePayload(
+                f"a writable array {array.dtype}{list(array.shape)} cannot travel: send actors.freeze(array)"
+            )
+        self._buffers.append(array)
+        order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+        return len(self._buffers) - 1, array.dtype.str, array.shape, order
+
+
+def _unpack(data: bytes, buffers: tuple[Any, ...], depth: int = 0) -> Any:
+    if depth > DEPTH_MAX:
+        raise ProtocolError(f"messages are nested deeper than {DEPTH_MAX}")
+
+    def extension(code: int, payload: bytes) -> Any:
+        if code == EXT_ARRAY:
+            return _array(_unpack(payload, (), depth + 1), buffers)
+        if code == EXT_REF:
+            return _ref(_unpack(payload, (), depth + 1))
+        if code == EXT_MESSAGE:
+            return _nested(_unpack(payload, buffers, depth + 1))
+        raise ProtocolError(f"unknown extension {code}")
+
+    try:
+        return msgpack.unpackb(
+            data,
+            use_list=False,
+            ext_hook=extension,
+            strict_map_key=True,
+            max_array_len=ENTRIES_MAX,
+            max_map_len=ENTRIES_MAX,
+            max_str_len=HEAD_BYTES_MAX,
+            max_bin_len=HEAD_BYTES_MAX,
+            max_ext_len=HEAD_BYTES_MAX,
+        )
+    except ProtocolError:
+        raise
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+        raise ProtocolError(f"not MessagePack that we accept: {error or type(error).__name__}") from None
+
+
+def _nested(pair: Any) -> Any:
+    if type(pair) is not tuple or len(pair) != 2 or type(pair[1]) is not tuple:  # noqa: PLR2004 - a pair
+        raise ProtocolError("a nested message is a schema and its fields")
+    return schema_by_id(pair[0]).build(pair[1])
+
+
+def _ref(pair: Any) -> ActorRef[Any]:
+    match pair:
+        case (str() as path, int() as uid):
+            return ActorRef(path, uid)
+    raise ProtocolError("a ref is a path and a number")
+
+
+def _array(descriptor: Any, buffers: tuple[Any, ...]) -> np.ndarray[Any, Any]:
+    match descriptor:
+        case (int() as index, str() as dtype, tuple() as shape, ("C" | "F") as order):
+            pass
+        case _:
+            raise ProtocolError("an array is described by buffer, dtype, shape and order")
+    if not 0 <= index < len(buffers):
+        raise ProtocolError(f"an array names buffer {index} of {len(buffers)}")
+    if dtype not in DTYPES:
+        raise ProtocolError(f"arrays of dtype {dtype!r} are not accepted")
+    if len(shape) > DEPTH_MAX or not all(type(size) is int and size >= 0 for size in shape):
+        raise ProtocolError(f"impossible array shape {shape!r}")
+    buffer = buffers[index]
+    if isinstance(buffer, np.ndarray):  # the same process: the array itself, read-only since it was encoded
+        if buffer.dtype.str != dtype or buffer.shape != shape:
+            raise ProtocolError(f"buffer {index} is {buffer.dtype}{buffer.shape}, not {dtype}{shape}")
+        return buffer
+    if math.prod(shape) * np.dtype(dtype).itemsize != len(buffer):
+        raise ProtocolError(
+            f"buffer {index} has {len(buffer)} bytes, but {dtype}{list(shape)} needs another number"
+        )
+    return np.frombuffer(buffer, dtype=dtype).reshape(shape, order=order)
+
+
+def frame_to_bytes(frame: Frame) -> bytes:
+    """Lay a frame out for another process. Copies the buffers once."""
+    parts = [_contiguous_bytes(buffer) for buffer in frame.buffers]
+    table = struct.pack(f"<{len(parts)}Q", *(len(part) for part in parts))
+    body = bytearray(table + frame.head)
+    for part in parts:
+        body += bytes(-(HEADER.size + len(body)) % ALIGNMENT)
+        body += part
+    total = HEADER.size + len(body)
+    crc = zlib.crc32(frame.head, zlib.crc32(table))
+    return HEADER.pack(MAGIC, VERSION, 0, len(parts), len(frame.head), crc, total) + bytes(body)
+
+
+def _contiguous_bytes(buffer: Any) -> memoryview:
+    """The bytes of a buffer in memory order; Fortran order is kept, as its descriptor says."""
+    if isinstance(buffer, np.ndarray):
+        buffer = np.asarray(buffer, order="A") if buffer.flags.forc else np.ascontiguousarray(buffer)
+        return memoryview(buffer.reshape(-1, order="A").view(np.uint8) if buffer.size else b"")
+    return memoryview(buffer).cast("B")
+
+
+def frame_from_bytes(data: bytes | memoryview) -> Frame:
+    """Read one frame; its buffers are views into `data`, nothing is copied.
+
+    Raises:
+        ProtocolError: `data` is not exactly one intact frame.
+    """
+    view = memoryview(data).toreadonly().cast("B")
+    if len(view) < HEADER.size:
+        raise ProtocolError(f"a frame has at least {HEADER.size} bytes, got {len(view)}")
+    magic, version, flags, count, head_length, crc, total = HEADER.unpack_from(view)
+    if magic != MAGIC or version != VERSION or flags:
+        raise ProtocolError(f"not a frame of version {VERSION}: {bytes(view[:6])!r}")
+    if total != len(view):
+        raise ProtocolError(f"the frame says {total} bytes, got {len(view)}")
+    if head_length > HEAD_BYTES_MAX or count > ENTRIES_MAX:
+        raise ProtocolError(f"head of {head_length} bytes with {count} buffers is too large")
+    head_at = HEADER.size + 8 * count
+    buffers_at = head_at + head_length
+    if buffers_at > total:
+        raise ProtocolError("the frame ends inside its head")
+    if zlib.crc32(view[HEADER.size : buffers_at]) != crc:
+        raise ProtocolError("the frame's checksum does not match")
+    lengths = struct.unpack_from(f"<{count}Q", view, HEADER.size)
+    return Frame(bytes(view[head_at:buffers_at]), _slices(view, buffers_at, lengths))
+
+
+def _slices(view: memoryview, at: int, lengths: tuple[int, ...]) -> tuple[memoryview, ...]:
+    buffers = []
+    for length in lengths:
+        at += -at % ALIGNMENT
+        if length > BUFFER_BYTES_MAX or at + length > len(view):
+            raise ProtocolError(f"a buffer of {length} bytes does not fit into the frame")
+        buffers.append(view[at : at + length])
+        at += length
+    if at != len(view):
+        raise ProtocolError(f"{len(view) - at} bytes stand behind the last buffer")
+    return tuple(buffers)

@@ -1,0 +1,1 @@
+"""Train and run small language models on a tree of actors."""
