@@ -1,0 +1,66 @@
+# make train    from nothing to a trained model and a sample of its text, about two minutes after installation
+# make test     everything that must hold: style, types, imports, tests, comparisons with other libraries
+# make check    style, types and imports alone
+# make bench    the benchmarks; each prints one JSON object
+# make setup    the virtual environment with the project in it
+# make clean    remove what was made here, models in runs/ excepted
+
+PYTHON  ?= python3
+SPHERES ?= 2
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+MODEL := runs/builtin
+
+.PHONY: help setup train test check bench clean
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+setup: $(VENV)/.installed
+
+train: $(VENV)/.installed
+	$(BIN)/crystalline train --out $(MODEL) --spheres $(SPHERES) --force
+	@echo
+	@echo 'A sample, from a new process:'
+	$(BIN)/crystalline generate $(MODEL) --prompt 'The function returns' --tokens 80 --temperature 0.7 --seed 1
+	@echo
+	@echo 'The model is in $(MODEL). Talk to it:'
+	@echo "  $(BIN)/crystalline generate $(MODEL) --prompt 'A class is' --tokens 100"
+
+# pytest comes last, so that its closing line is the last thing on the screen.
+test: check
+	$(BIN)/python tests/conformance/make_fixtures.py --check
+	$(BIN)/python tests/conformance/check_transformers.py
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-dev
+	@for script in tests/benchmarks/bench_*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+
+# The stamps make a second call quick; they are out of date as soon as pyproject.toml changes.
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	@echo 'Installing crystalline into $(VENV)'
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
+	@echo 'Installing crystalline and its tools into $(VENV)'
+	@$(BIN)/python -m pip install --quiet --editable '.[dev,conformance]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'error: $(PYTHON) is not Python 3.11 or newer: name one, as in `make PYTHON=python3.12`' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo 'error: $(PYTHON) cannot make a virtual environment: install its venv module' >&2; \
+	    rm -rf $(VENV); exit 1; }
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

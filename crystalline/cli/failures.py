@@ -1,0 +1,66 @@
+"""What went wrong, as an exit code and a line for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import typer
+
+from crystalline.errors import CrystallineError, InputError
+
+__all__ = ["Failure", "failure_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a command that cannot go on ends.
+
+    Attributes:
+        code: its exit code.
+        text: for standard error; one line, or the story of a training that failed.
+    """
+
+    code: int
+    text: str
+
+
+def failure_of(error: BaseException) -> Failure | None:
+    """The exit code and the text for an error; None for one that nobody foresaw, which deserves a traceback.
+
+    A group of errors that holds a single one counts as that one.
+    """
+    match error:
+        case BaseExceptionGroup(exceptions=(single,)):
+            return failure_of(single)
+        case CrystallineError():
+            return _ours(error)
+        case typer.TyperException():
+            return Failure(error.exit_code, _usage(error))
+        case OSError():
+            return Failure(2, _os_error(error))
+        case MemoryError():
+            return Failure(2, "there is not enough memory for this: choose smaller sizes")
+        case _:
+            return None
+
+
+def _ours(error: CrystallineError) -> Failure:
+    return Failure(2, _one_line(error)) if isinstance(error, InputError) else Failure(1, str(error))
+
+
+def _usage(error: typer.TyperException) -> str:
+    ctx = getattr(error, "ctx", None)
+    remedy = f" (see {ctx.command_path} --help)" if ctx else ""
+    return _one_line(error.format_message()) + remedy
+
+
+def _os_error(error: OSError) -> str:
+    what = error.strerror or str(error) or type(error).__name__
+    place = f"{error.filename}: " if error.filename is not None else ""
+    return _one_line(
+        f"{place}{what[:1].lower()}{what[1:]}: make room, change the rights or name another path"
+    )
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())

@@ -1,0 +1,74 @@
+"""`crystalline generate`: a saved model goes on with a text."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path  # noqa: TC003  (typer reads the annotations at run time)
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from threadpoolctl import threadpool_limits
+
+from crystalline.inference import SamplingOptions, TextModel, continuation, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["generate"]
+
+_SAMPLING = SamplingOptions()
+
+
+def generate(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder that was --out of `crystalline train`.")
+    ],
+    *,
+    prompt: Annotated[str, typer.Option(help="Text to go on with; without it, a new document.")] = "",
+    tokens: Annotated[int, typer.Option(help="Most tokens to add.")] = 200,
+    temperature: Annotated[
+        float, typer.Option(help="Below 1 more cautious; 0 always takes the likeliest token.")
+    ] = _SAMPLING.temperature,
+    top_k: Annotated[
+        int, typer.Option(help="Choose among this many likeliest tokens; 0: among all.")
+    ] = _SAMPLING.top_k,
+    top_p: Annotated[
+        float, typer.Option(help="Choose among the fewest likeliest tokens of this total probability.")
+    ] = _SAMPLING.top_p,
+    seed: Annotated[int, typer.Option(help="Same seed, same text.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+) -> None:
+    """Let a trained model go on with a text.
+
+    The prompt is printed first, then the model's text as it comes, so that both read as one. With --json
+    the text comes as one object instead: prompt, text (without the prompt), tokens, seed, tokens_per_s,
+    model.
+    """
+    options = SamplingOptions(temperature=temperature, top_k=top_k, top_p=top_p)
+    # One thread adds in one order: the same seed gives the same text whatever the number of cores.
+    with threadpool_limits(1):
+        model = TextModel.load(folder)
+        ids = continuation(model, prompt, tokens=tokens, options=options, seed=seed)
+        if not json:
+            _print_as_it_comes(prompt, decode(model.tokenizer, ids))
+            return
+        begun_s = perf_counter()
+        drawn = list(ids)
+        tokens_per_s = len(drawn) / (perf_counter() - begun_s)
+    answer = {
+        "prompt": prompt,
+        "text": "".join(decode(model.tokenizer, drawn)),
+        "tokens": len(drawn),
+        "seed": seed,
+        "tokens_per_s": tokens_per_s,
+        "model": str(folder),
+    }
+    typer.echo(json_format.dumps(answer))
+
+
+def _print_as_it_comes(prompt: str, pieces: Iterable[str]) -> None:
+    typer.echo(prompt, nl=False)
+    for piece in pieces:
+        typer.echo(piece, nl=False)
+    typer.echo()

@@ -1,0 +1,98 @@
+"""`crystalline train`: from words on the command line to a trained model in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import typer
+from rich.console import Console
+
+from crystalline.cli import options as option  # noqa: TC001  (typer reads the annotations at run time)
+from crystalline.cli.conclusion import conclusion, json_line
+from crystalline.cli.progress import progress
+from crystalline.cli.session import train_until_signal
+from crystalline.data import Corpus
+from crystalline.model import ModelConfig
+from crystalline.training import TrainConfig, Trainer
+
+__all__ = ["train"]
+
+_MODEL = ModelConfig()
+_TRAINING = TrainConfig()
+
+
+def train(
+    data: option.Data = None,
+    *,
+    vocab_size: option.VocabSize = _MODEL.vocab_size,
+    seq_len: option.SeqLen = _MODEL.seq_len,
+    val_fraction: option.ValFraction = _TRAINING.val_fraction,
+    layers: option.Layers = _MODEL.layers,
+    dim: option.Dim = _MODEL.dim,
+    heads: option.Heads = _MODEL.heads,
+    kv_heads: option.KvHeads = None,
+    ffn_dim: option.FfnDim = None,
+    epochs: option.Epochs = _TRAINING.epochs,
+    steps: option.Steps = _TRAINING.steps,
+    batch_size: option.BatchSize = _TRAINING.batch_size,
+    lr: option.Lr = _TRAINING.lr,
+    warmup: option.Warmup = _TRAINING.warmup,
+    weight_decay: option.WeightDecay = _TRAINING.weight_decay,
+    clip: option.Clip = _TRAINING.clip,
+    seed: option.Seed = _TRAINING.seed,
+    spheres: option.Spheres = _TRAINING.spheres,
+    shards: option.Shards = _TRAINING.shards,
+    epoch_timeout: option.EpochTimeout = _TRAINING.epoch_timeout_s,
+    out: option.Out = Path("runs/crystalline"),
+    force: option.Force = False,
+    save_every: option.SaveEvery = _TRAINING.save_every,
+    trace: option.Trace = None,
+    json: option.Json = False,
+    quiet: option.Quiet = False,
+    config: option.ConfigFile = None,  # noqa: ARG001  (its callback has used it before we are called)
+) -> None:
+    """Train a language model on text files.
+
+    DATA are text files or folders of them. Progress goes to standard error; the model, its tokenizer and
+    its checkpoints go to the folder --out, which `crystalline generate` opens.
+
+    Ctrl-C saves a checkpoint before it ends; a second one ends at once.
+    """
+    model_config = ModelConfig(
+        vocab_size=vocab_size,
+        dim=dim,
+        layers=layers,
+        heads=heads,
+        kv_heads=kv_heads,
+        ffn_dim=ffn_dim,
+        seq_len=seq_len,
+    )
+    train_config = TrainConfig(
+        spheres=spheres,
+        shards=shards,
+        epochs=epochs,
+        steps=steps,
+        batch_size=batch_size,
+        lr=lr,
+        warmup=warmup,
+        weight_decay=weight_decay,
+        clip=clip,
+        val_fraction=val_fraction,
+        seed=seed,
+        save_every=save_every,
+        epoch_timeout_s=epoch_timeout,
+    )
+    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    corpus = Corpus.from_paths(data) if data else Corpus.builtin()
+    console.print(f"preparing {corpus.name}, {corpus.size_bytes:,} bytes ...", markup=False)
+    trainer = Trainer(model_config, train_config, corpus, out=out, force=force, trace=trace)
+    with progress(console) as show:
+        report, signalled = anyio.run(train_until_signal, trainer, show)
+    if report is not None:
+        for line in conclusion(report):
+            console.print(line, markup=False)
+        if json:
+            typer.echo(json_line(report))
+    if signalled is not None:
+        raise typer.Exit(128 + signalled)

@@ -1,0 +1,20 @@
+"""Training on a tree of actors: Root coordinates, spheres compute."""
+
+from crystalline.training.checkpoint import Checkpoint, Progress, load_checkpoint
+from crystalline.training.config import TrainConfig
+from crystalline.training.events import EpochDone, Event, Saved, SphereTime, StepDone, TrainReport
+from crystalline.training.trainer import Trainer
+
+__all__ = [
+    "Checkpoint",
+    "EpochDone",
+    "Event",
+    "Progress",
+    "Saved",
+    "SphereTime",
+    "StepDone",
+    "TrainConfig",
+    "TrainReport",
+    "Trainer",
+    "load_checkpoint",
+]

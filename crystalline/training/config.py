@@ -1,0 +1,84 @@
+"""The settings of a training run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from crystalline.errors import SettingError
+
+__all__ = ["TrainConfig"]
+
+# A message names each shard's arrays, and a head has a limited number of entries.
+_SHARDS_MAX = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """How to train. Sizes of the model are in `ModelConfig`.
+
+    Everything here but `spheres`, `save_every` and the two timeouts decides the result; those four do not
+    change a bit of it.
+
+    Attributes:
+        spheres: workers in the tree, at least 1.
+        shards: parts that each batch is cut into, at least 1. More spheres than shards rest.
+        epochs: passes over the training text.
+        steps: at most this many optimizer steps in the whole run; None for no limit.
+        batch_size: sequences in a step.
+        lr: peak learning rate.
+        warmup: steps until the peak is reached.
+        weight_decay: of matrices, by AdamW; norm gains are not decayed.
+        clip: largest norm of the gradient; 0 does not clip.
+        val_fraction: part of the text's windows held out for validation, in [0, 1).
+        seed: of the initial weights and of the order of the data.
+        save_every: steps between checkpoints; 0 saves at the end of each epoch only.
+        epoch_timeout_s: an epoch that takes longer fails.
+        job_timeout_s: a sphere whose work on one step takes longer is restarted.
+
+    Raises:
+        SettingError: a number is impossible; the text names it.
+    """
+
+    spheres: int = 2
+    shards: int = 12
+    epochs: int = 3
+    steps: int | None = None
+    batch_size: int = 36
+    lr: float = 1e-3
+    warmup: int = 20
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    val_fraction: float = 0.05
+    seed: int = 0
+    save_every: int = 0
+    epoch_timeout_s: float = 86_400.0
+    job_timeout_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        for name in ("spheres", "shards", "epochs", "batch_size"):
+            _check_whole(name, getattr(self, name), 1)
+        for name in ("warmup", "seed", "save_every"):
+            _check_whole(name, getattr(self, name), 0)
+        if self.steps is not None:
+            _check_whole("steps", self.steps, 1)
+        if self.shards > _SHARDS_MAX:
+            raise SettingError(f"shards is {self.shards}: choose at most {_SHARDS_MAX}")
+        for name in ("lr", "weight_decay", "clip", "val_fraction"):
+            _check_number(name, getattr(self, name))
+        for name in ("epoch_timeout_s", "job_timeout_s"):
+            if _check_number(name, getattr(self, name)) == 0:
+                raise SettingError(f"{name} is 0: choose a number of seconds above 0")
+        if self.val_fraction >= 1:
+            raise SettingError(f"val_fraction is {self.val_fraction}: choose a part in [0, 1)")
+
+
+def _check_whole(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise SettingError(f"{name} is {value!r}: choose a whole number, {least} or more")
+
+
+def _check_number(name: str, value: float) -> float:
+    if isinstance(value, bool) or not math.isfinite(value) or value < 0:
+        raise SettingError(f"{name} is {value!r}: choose a finite number, 0 or more")
+    return value

@@ -1,0 +1,276 @@
+"""What Root and the spheres say to each other. Arrays travel by reference, read-only, as raw buffers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from actors import Request, message
+
+__all__ = [
+    "ApplySlices",
+    "ComputeShards",
+    "EpochReport",
+    "EvaluateShards",
+    "NodeSum",
+    "ReduceSlices",
+    "Save",
+    "SaveReport",
+    "ShardLosses",
+    "ShardSums",
+    "SliceSquares",
+    "SlicesApplied",
+    "TrainEpoch",
+]
+
+Array = np.ndarray[Any, Any]
+
+
+@message("crystalline.train_epoch")
+class TrainEpoch(Request["EpochReport"]):
+    """Asked of Root from outside: train the next epoch.
+
+    Attributes:
+        epoch: its number, from 1.
+        timeout_s: for the whole of it.
+    """
+
+    epoch: int
+    timeout_s: float
+
+
+@message("crystalline.epoch_report")
+class EpochReport:
+    """Root's answer when an epoch is over.
+
+    Attributes:
+        epoch: its number.
+        step: steps of the run so far.
+        train_loss: mean cross-entropy over the epoch's training tokens, nats.
+        val_loss: the same over the held-out tokens, after the epoch; None without any.
+        tokens: training tokens of the epoch.
+        seconds: how long the training part took.
+        usage: (spheres, 2) float64: seconds computing, and seconds waiting with work at hand.
+    """
+
+    epoch: int
+    step: int
+    train_loss: float
+    val_loss: float | None
+    tokens: int
+    seconds: float
+    usage: Array
+
+
+@message("crystalline.save")
+class Save(Request["SaveReport"]):
+    """Asked of Root: write a checkpoint of where it stands now."""
+
+
+@message("crystalline.save_report")
+class SaveReport:
+    """The checkpoint that holds Root's state.
+
+    Attributes:
+        folder: where it is; None when the run keeps no files.
+        step: steps of the run in it.
+        weights_sha256: hash of its weights.
+        tokens: training tokens of the run so far.
+        seconds: what its training steps took so far.
+        usage: as in `EpochReport`, over the run so far.
+    """
+
+    folder: str | None
+    step: int
+    weights_sha256: str
+    tokens: int
+    seconds: float
+    usage: Array
+
+
+@message("crystalline.compute_shards")
+class ComputeShards(Request["ShardSums"]):
+    """Asked downwards: compute the gradients of a run of shards.
+
+    Attributes:
+        epoch: the epoch under way.
+        step: the step of the run, from 1.
+        version: of the weights to compute on.
+        tokens_in_step: real tokens of the whole batch; the loss is the mean over them.
+        lo: first shard.
+        inputs: for each shard from `lo` its token ids (n, T) int32; n may be 0.
+        targets: likewise; -1 is padding.
+    """
+
+    epoch: int
+    step: int
+    version: int
+    tokens_in_step: int
+    lo: int
+    inputs: tuple[Array, ...]
+    targets: tuple[Array, ...]
+
+    @property
+    def run(self) -> tuple[int, int]:
+        """The shards asked for, [lo, hi)."""
+        return self.lo, self.lo + len(self.inputs)
+
+    def part(self, run: tuple[int, int]) -> ComputeShards:
+        """The same for a run within this one."""
+        lo, hi = run[0] - self.lo, run[1] - self.lo
+        return ComputeShards(
+            self.epoch,
+            self.step,
+            self.version,
+            self.tokens_in_step,
+            run[0],
+            self.inputs[lo:hi],
+            self.targets[lo:hi],
+        )
+
+
+@message("crystalline.node_sum")
+class NodeSum:
+    """The gradient of one node of the reduction tree.
+
+    Attributes:
+        lo: first shard.
+        hi: behind the last shard.
+        gradient: the flat gradient, float32.
+    """
+
+    lo: int
+    hi: int
+    gradient: Array
+
+
+@message("crystalline.shard_sums")
+class ShardSums:
+    """The answer to `ComputeShards`.
+
+    Attributes:
+        epoch: as asked.
+        step: as asked.
+        lo: first shard.
+        hi: behind the last shard.
+        losses: (hi - lo,) float64, the summed token losses of each shard.
+        nodes: gradients of the largest tree nodes within the run; nodes without sequences are left out.
+        usage: (n, 3) float64: sphere, seconds computing, seconds waiting, for each sphere at work.
+    """
+
+    epoch: int
+    step: int
+    lo: int
+    hi: int
+    losses: Array
+    nodes: tuple[NodeSum, ...]
+    usage: Array
+
+
+@message("crystalline.evaluate_shards")
+class EvaluateShards(Request["ShardLosses"]):
+    """Asked downwards: compute the losses of a run of shards alone. Fields as in `ComputeShards`."""
+
+    epoch: int
+    version: int
+    lo: int
+    inputs: tuple[Array, ...]
+    targets: tuple[Array, ...]
+
+    @property
+    def run(self) -> tuple[int, int]:
+        """The shards asked for, [lo, hi)."""
+        return self.lo, self.lo + len(self.inputs)
+
+    def part(self, run: tuple[int, int]) -> EvaluateShards:
+        """The same for a run within this one."""
+        lo, hi = run[0] - self.lo, run[1] - self.lo
+        return EvaluateShards(self.epoch, self.version, run[0], self.inputs[lo:hi], self.targets[lo:hi])
+
+
+@message("crystalline.shard_losses")
+class ShardLosses:
+    """The answer to `EvaluateShards`: (hi - lo,) float64, the summed token losses of each shard."""
+
+    lo: int
+    hi: int
+    losses: Array
+    usage: Array
+
+
+@message("crystalline.reduce_slices")
+class ReduceSlices(Request["SliceSquares"]):
+    """Asked downwards: add the nodes' gradients on a run of slices of the flat buffer.
+
+    Attributes:
+        step: the step of the run.
+        attempt: names the memory to write to.
+        lo: first slice.
+        hi: behind the last slice.
+        nodes: together they cover all shards.
+    """
+
+    step: int
+    attempt: int
+    lo: int
+    hi: int
+    nodes: tuple[NodeSum, ...]
+
+    @property
+    def run(self) -> tuple[int, int]:
+        """The slices asked for."""
+        return self.lo, self.hi
+
+    def part(self, run: tuple[int, int]) -> ReduceSlices:
+        """The same for a run within this one."""
+        return ReduceSlices(self.step, self.attempt, *run, self.nodes)
+
+
+@message("crystalline.slice_squares")
+class SliceSquares:
+    """The answer to `ReduceSlices`: (hi - lo,) float64, the sum of squares of each slice."""
+
+    lo: int
+    hi: int
+    squares: Array
+    usage: Array
+
+
+@message("crystalline.apply_slices")
+class ApplySlices(Request["SlicesApplied"]):
+    """Asked downwards: make a run of slices of the next weights.
+
+    Attributes:
+        step: the step of the run, from 1.
+        attempt: names the memory to read the gradient from and to write to.
+        lo: first slice.
+        hi: behind the last slice.
+        learning_rate: of this step.
+        gradient_scale: factor of the gradient, from clipping.
+    """
+
+    step: int
+    attempt: int
+    lo: int
+    hi: int
+    learning_rate: float
+    gradient_scale: float
+
+    @property
+    def run(self) -> tuple[int, int]:
+        """The slices asked for."""
+        return self.lo, self.hi
+
+    def part(self, run: tuple[int, int]) -> ApplySlices:
+        """The same for a run within this one."""
+        return ApplySlices(self.step, self.attempt, *run, self.learning_rate, self.gradient_scale)
+
+
+@message("crystalline.slices_applied")
+class SlicesApplied:
+    """The answer to `ApplySlices`."""
+
+    lo: int
+    hi: int
+    usage: Array

@@ -1,0 +1,212 @@
+"""The spheres: leaves that compute, and control spheres that pass work down and partial sums up."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actors import Actor, ActorRef, Context, State, Supervision, freeze, on
+from crystalline.errors import TrainingError
+from crystalline.training.gather import ask_each, gather
+from crystalline.training.messages import (
+    ApplySlices,
+    ComputeShards,
+    EvaluateShards,
+    NodeSum,
+    ReduceSlices,
+    ShardLosses,
+    ShardSums,
+    SlicesApplied,
+    SliceSquares,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from crystalline.model import Parameters
+    from crystalline.training.memory import RunMemory
+    from crystalline.training.plan import TreePlan
+    from crystalline.training.work import ShardWork
+
+__all__ = ["ControlSphere", "Sphere", "spawn_spheres"]
+
+SUPERVISION = Supervision(max_restarts=3, window_s=60.0, backoff_s=0.02)
+
+Usage = np.ndarray[Any, Any]
+
+
+class Seat:
+    """What every sphere is given when it is started, and again when it is restarted.
+
+    Attributes:
+        plan: the whole tree.
+        memory: of the run.
+        work: the jobs.
+        job_timeout_s: limit of one job.
+    """
+
+    def __init__(self, plan: TreePlan, memory: RunMemory, work: ShardWork, job_timeout_s: float) -> None:
+        self.plan = plan
+        self.memory = memory
+        self.work = work
+        self.job_timeout_s = job_timeout_s
+
+
+async def spawn_spheres(ctx: Context, parent: int | None, seat: Seat) -> dict[int, ActorRef[Any]]:
+    """Start the spheres below `parent` (None: below Root); return them by number."""
+    below: dict[int, ActorRef[Any]] = {}
+    for index in seat.plan.below[parent]:
+        actor = ControlSphere if seat.plan.below[index] else Sphere
+        below[index] = await ctx.spawn(actor, index, seat, name=f"sphere-{index}", supervision=SUPERVISION)
+    return below
+
+
+class _Published:
+    """Buffers that were sent upwards, until whoever has them is done with their step."""
+
+    def __init__(self, work: ShardWork) -> None:
+        self._work = work
+        self._step = 0
+        self._buffers: list[Parameters] = []
+
+    def recycle(self, step: int) -> None:
+        """Work for a later step means that the earlier ones were reduced: their buffers are free."""
+        if step > self._step:
+            for buffer in self._buffers:
+                self._work.gradients.give(buffer)
+            self._buffers.clear()
+            self._step = step
+
+    def add(self, buffers: Sequence[Parameters]) -> None:
+        self._buffers.extend(buffers)
+
+
+class Sphere(Actor):
+    """A leaf of the tree: computes its shards, and its slices of the update, as jobs in threads."""
+
+    def __init__(self, index: int, seat: Seat) -> None:
+        self._index = index
+        self._seat = seat
+        self._published = _Published(seat.work)
+
+    @on(ComputeShards, when=State.RUNNING)
+    async def compute(self, msg: ComputeShards, ctx: Context) -> ShardSums:
+        """Compute the gradients of a run of shards."""
+        begun_s = time.perf_counter()
+        self._published.recycle(msg.step)
+        weights = self._seat.memory.weights(msg.version)
+        sums = await ctx.offload_within(self._seat.job_timeout_s, self._seat.work.compute, weights, msg)
+        self._published.add([gradient for _, gradient in sums.nodes])
+        nodes = tuple(NodeSum(*node, freeze(gradient.flat)) for node, gradient in sums.nodes)
+        usage = self._usage(begun_s, sums.busy_s)
+        return ShardSums(msg.epoch, msg.step, *msg.run, freeze(sums.losses), nodes, usage)
+
+    @on(EvaluateShards, when=State.RUNNING)
+    async def evaluate(self, msg: EvaluateShards, ctx: Context) -> ShardLosses:
+        """Compute the losses of a run of shards."""
+        begun_s = time.perf_counter()
+        weights = self._seat.memory.weights(msg.version)
+        limit_s = self._seat.job_timeout_s
+        losses, busy_s = await ctx.offload_within(limit_s, self._seat.work.evaluate, weights, msg)
+        return ShardLosses(*msg.run, freeze(losses), self._usage(begun_s, busy_s))
+
+    @on(ReduceSlices, when=State.RUNNING)
+    async def reduce(self, msg: ReduceSlices, ctx: Context) -> SliceSquares:
+        """Sum the gradient on a run of slices."""
+        begun_s = time.perf_counter()
+        target = self._seat.memory.target(msg.attempt)
+        limit_s = self._seat.job_timeout_s
+        squares, busy_s = await ctx.offload_within(limit_s, self._seat.work.reduce, target, msg)
+        return SliceSquares(*msg.run, freeze(squares), self._usage(begun_s, busy_s))
+
+    @on(ApplySlices, when=State.RUNNING)
+    async def apply(self, msg: ApplySlices, ctx: Context) -> SlicesApplied:
+        """Make a run of slices of the next weights."""
+        begun_s = time.perf_counter()
+        target, current = self._seat.memory.target(msg.attempt), self._seat.memory.current
+        limit_s = self._seat.job_timeout_s
+        busy_s = await ctx.offload_within(limit_s, self._seat.work.apply, target, current, msg)
+        return SlicesApplied(*msg.run, self._usage(begun_s, busy_s))
+
+    def _usage(self, begun_s: float, busy_s: float) -> Usage:
+        waiting_s = max(0.0, time.perf_counter() - begun_s - busy_s)
+        return freeze(np.array([[self._index, busy_s, waiting_s]]))
+
+
+class ControlSphere(Actor):
+    """A sphere with children: shares its run out among them and adds what belongs together."""
+
+    def __init__(self, index: int, seat: Seat) -> None:
+        self._index = index
+        self._seat = seat
+        self._published = _Published(seat.work)
+        self._below: dict[int, ActorRef[Any]] = {}
+
+    async def on_start(self, ctx: Context) -> None:
+        """Start the spheres below."""
+        self._below = await spawn_spheres(ctx, self._index, self._seat)
+
+    @on(ComputeShards, when=State.RUNNING)
+    async def compute(self, msg: ComputeShards, ctx: Context) -> ShardSums:
+        """Have a run of shards computed below."""
+        begun_s = time.perf_counter()
+        self._published.recycle(msg.step)
+        sums = await gather(ctx, self._parts(msg, self._seat.work.tree[1]))
+        given = [node for part in sums for node in part.nodes]
+        nodes, taken, busy_s = await ctx.offload_within(
+            self._seat.job_timeout_s, self._seat.work.combine, given, msg.run
+        )
+        self._published.add(taken)
+        return ShardSums(
+            msg.epoch,
+            msg.step,
+            *msg.run,
+            freeze(np.concatenate([part.losses for part in sums])),
+            tuple(NodeSum(*node, freeze(gradient)) for node, gradient in nodes),
+            self._usage(begun_s, busy_s, sums),
+        )
+
+    @on(EvaluateShards, when=State.RUNNING)
+    async def evaluate(self, msg: EvaluateShards, ctx: Context) -> ShardLosses:
+        """Have the losses of a run of shards computed below."""
+        begun_s = time.perf_counter()
+        parts = await gather(ctx, self._parts(msg, self._seat.work.tree[1]))
+        losses = np.concatenate([part.losses for part in parts])
+        return ShardLosses(*msg.run, freeze(losses), self._usage(begun_s, 0.0, parts))
+
+    @on(ReduceSlices, when=State.RUNNING)
+    async def reduce(self, msg: ReduceSlices, ctx: Context) -> SliceSquares:
+        """Have a run of slices summed below."""
+        begun_s = time.perf_counter()
+        parts = await self._undisturbed(msg, ctx)
+        squares = np.concatenate([part.squares for part in parts])
+        return SliceSquares(*msg.run, freeze(squares), self._usage(begun_s, 0.0, parts))
+
+    @on(ApplySlices, when=State.RUNNING)
+    async def apply(self, msg: ApplySlices, ctx: Context) -> SlicesApplied:
+        """Have a run of slices of the next weights made below."""
+        begun_s = time.perf_counter()
+        parts = await self._undisturbed(msg, ctx)
+        return SlicesApplied(*msg.run, self._usage(begun_s, 0.0, parts))
+
+    def _parts(self, msg: Any, units: int) -> dict[ActorRef[Any], Any]:
+        """What to ask of each child that has work: a part of `msg` for its run."""
+        return {
+            self._below[child]: msg.part(run)
+            for child, run in self._seat.plan.children_at_work(self._index, units)
+        }
+
+    async def _undisturbed(self, msg: Any, ctx: Context) -> list[Any]:
+        """Ask each child once. A lost one may still write, so the attempt is void: Root makes another."""
+        parts = self._parts(msg, len(self._seat.work.slices))
+        answers, restarting = await ask_each(ctx, parts)
+        if restarting:
+            raise TrainingError(f"attempt {msg.attempt} lost {restarting[0]}")
+        return [answers[ref] for ref in parts]
+
+    def _usage(self, begun_s: float, busy_s: float, parts: Sequence[Any]) -> Usage:
+        waiting_s = max(0.0, time.perf_counter() - begun_s - busy_s)
+        own = np.array([[self._index, busy_s, waiting_s]])
+        return freeze(np.concatenate([own, *(part.usage for part in parts)]))

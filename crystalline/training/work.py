@@ -1,0 +1,219 @@
+"""What runs in threads: the arithmetic of a step, on buffers that the job owns.
+
+Each method is one job. It takes its buffers from a pool, checks its token where it can be left, and
+returns what it made; only the event loop decides whether anybody still wants it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crystalline.model import ModelConfig, Parameters, Workspace, layout_of, loss, loss_and_gradient
+from crystalline.optim import SLICE, AdamW, AdamWBuffers, adamw_update, slice_bounds, sum_of_squares
+from crystalline.training.memory import Pool, Target
+from crystalline.training.reduce import Node, covering_nodes, tree_sum
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actors import JobToken
+    from crystalline.training.messages import (
+        ApplySlices,
+        ComputeShards,
+        EvaluateShards,
+        NodeSum,
+        ReduceSlices,
+    )
+
+__all__ = ["ShardWork", "Sums"]
+
+Losses = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sums:
+    """Gradients of tree nodes, in buffers from the pool, and losses of shards."""
+
+    losses: Losses
+    nodes: list[tuple[Node, Parameters]]
+    busy_s: float
+
+
+class ShardWork:
+    """The jobs of one run. Methods may run in any number of threads at a time.
+
+    Args:
+        config: sizes of the model.
+        shards: parts of a batch.
+        rows_max: most sequences in a shard.
+        weight_decay: for the optimizer.
+    """
+
+    def __init__(self, config: ModelConfig, *, shards: int, rows_max: int, weight_decay: float) -> None:
+        self.config = config
+        self.tree: Node = (0, shards)
+        self.slices = slice_bounds(layout_of(config).size)
+        self._decay_end = layout_of(config).decay_end
+        self._weight_decay = weight_decay
+        self._workspaces = Pool(lambda: Workspace(config, rows_max))
+        self.gradients = Pool(lambda: Parameters(config, np.empty(layout_of(config).size, np.float32)))
+
+    def compute(self, token: JobToken, weights: Parameters, request: ComputeShards) -> Sums:
+        """Losses and gradients of a run of shards, the gradients summed into the largest tree nodes.
+
+        Raises:
+            JobAbandoned: nobody waits any more.
+        """
+        begun_s = time.perf_counter()
+        losses = np.zeros(len(request.inputs))
+        workspace = self._workspaces.take()
+        scale = 1.0 / request.tokens_in_step
+
+        def shard(node: Node) -> Parameters | None:
+            at = node[0] - request.lo
+            if node[1] - node[0] > 1 or not len(request.inputs[at]):
+                return None
+            gradient = self.gradients.take()
+            losses[at] = loss_and_gradient(
+                weights,
+                gradient,
+                request.inputs[at],
+                request.targets[at],
+                workspace,
+                loss_scale=scale,
+                checkpoint=token.check,
+            )
+            return gradient
+
+        try:
+            with np.errstate(all="ignore"):  # what is not finite is found, named and refused by Root
+                sums = [
+                    (node, tree_sum(node, shard, self._add))
+                    for node in covering_nodes(request.run, self.tree)
+                ]
+        finally:
+            self._workspaces.give(workspace)
+        nodes = [(node, total) for node, total in sums if total is not None]
+        return Sums(losses, nodes, time.perf_counter() - begun_s)
+
+    def _add(self, left: Parameters, right: Parameters) -> Parameters:
+        np.add(left.flat, right.flat, out=left.flat)
+        self.gradients.give(right)
+        return left
+
+    def evaluate(self, token: JobToken, weights: Parameters, request: EvaluateShards) -> tuple[Losses, float]:
+        """Losses of a run of shards, and the seconds that took.
+
+        Raises:
+            JobAbandoned: nobody waits any more.
+        """
+        begun_s = time.perf_counter()
+        workspace = self._workspaces.take()
+        try:
+            with np.errstate(all="ignore"):
+                losses = [
+                    loss(weights, inputs, targets, workspace, checkpoint=token.check) if len(inputs) else 0.0
+                    for inputs, targets in zip(request.inputs, request.targets, strict=True)
+                ]
+        finally:
+            self._workspaces.give(workspace)
+        return np.array(losses), time.perf_counter() - begun_s
+
+    def combine(
+        self, token: JobToken, nodes: Sequence[NodeSum], run: Node
+    ) -> tuple[list[tuple[Node, Any]], list[Parameters], float]:
+        """Add nodes wherever both children of a tree node are there.
+
+        Returns:
+            The largest nodes within `run` with their flat gradients, the buffers that were taken from the
+            pool for them, and the seconds that took.
+        """
+        begun_s = time.perf_counter()
+        given = {(node.lo, node.hi): node.gradient for node in nodes}
+        taken: dict[int, Parameters] = {}
+
+        def add(left: Any, right: Any) -> Any:
+            token.check()
+            own = taken.get(id(left)) or self.gradients.take()
+            taken[id(own.flat)] = own
+            np.add(left, right, out=own.flat)
+            return own.flat
+
+        sums = [(node, tree_sum(node, given.get, add)) for node in covering_nodes(run, self.tree)]
+        found = [(node, total) for node, total in sums if total is not None]
+        return found, list(taken.values()), time.perf_counter() - begun_s
+
+    def reduce(self, token: JobToken, target: Target, request: ReduceSlices) -> tuple[Losses, float]:
+        """Sum the nodes' gradients over the tree, slice by slice, into the target's gradient.
+
+        Returns:
+            The sum of squares of each slice, float64, and the seconds that took.
+        """
+        begun_s = time.perf_counter()
+        given = {(node.lo, node.hi): node.gradient for node in request.nodes}
+        squares = np.zeros(request.hi - request.lo)
+        scratch = np.empty(SLICE, np.float64)
+        sums = _SliceSums()
+        with np.errstate(all="ignore"):
+            for at, (lo, hi) in enumerate(self.slices[request.lo : request.hi]):
+                token.check()
+                total = sums.over_tree(self.tree, given, lo, hi)
+                out = target.gradient[lo:hi]
+                out[...] = 0.0 if total is None else total
+                squares[at] = sum_of_squares(out, scratch)
+        return squares, time.perf_counter() - begun_s
+
+    def apply(self, token: JobToken, target: Target, current: AdamWBuffers, request: ApplySlices) -> float:
+        """Write slices of the next weights and moments into the target; return the seconds that took."""
+        begun_s = time.perf_counter()
+        hyper = AdamW(learning_rate=request.learning_rate, weight_decay=self._weight_decay)
+        for lo, hi in self.slices[request.lo : request.hi]:
+            token.check()
+            adamw_update(
+                target.buffers.part(lo, hi),
+                current.part(lo, hi),
+                target.gradient[lo:hi],
+                step=request.step,
+                hyper=hyper,
+                gradient_scale=request.gradient_scale,
+                decay_end=self._decay_end - lo,
+            )
+        return time.perf_counter() - begun_s
+
+
+class _SliceSums:
+    """Tree sums of one slice of the flat buffer, in scratch that stays in the cache."""
+
+    def __init__(self) -> None:
+        self._scratch: list[NDArray[np.float32]] = []
+
+    def over_tree(
+        self, tree: Node, given: dict[Node, NDArray[np.float32]], lo: int, hi: int
+    ) -> NDArray[np.float32] | None:
+        """The sum, valid until the next call; None when no node has one."""
+        free = list(self._scratch)
+        own: set[int] = set()
+
+        def known(node: Node) -> NDArray[np.float32] | None:
+            gradient = given.get(node)
+            return None if gradient is None else gradient[lo:hi]
+
+        def add(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+            out = left if id(left) in own else self._take(free)[: hi - lo]
+            own.add(id(out))
+            kept.append(out)
+            return np.add(left, right, out=out)
+
+        kept: list[NDArray[np.float32]] = []  # ids are unique only among the living
+        return tree_sum(tree, known, add)
+
+    def _take(self, free: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        if free:
+            return free.pop()
+        self._scratch.append(np.empty(SLICE, np.float32))
+        return self._scratch[-1]

@@ -1,0 +1,114 @@
+"""Open a model folder of ours in transformers, offline, and compare token ids and logits on real text.
+
+    python tests/conformance/check_transformers.py [FOLDER] [--text FILE]
+
+Without FOLDER, random models are saved to a temporary folder first: grouped-query, tied and untied.
+Needs torch and transformers. Prints one line of figures for each folder. Exit code 0 if every token id is
+the same and no logit differs by more than 1e-4, else 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+from pydoc_data.topics import topics
+
+# Nothing here may ask a network. transformers reads these when it is imported.
+os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+import numpy as np
+import torch
+import transformers
+from tokenizers import Tokenizer
+
+from crystalline.model import (
+    ModelConfig,
+    Parameters,
+    Workspace,
+    initialise,
+    layout_of,
+    load_model,
+    load_tokenizer_json,
+    logits,
+    next_logits,
+    save_model,
+)
+from tests.helpers.tokenizers import small_tokenizer
+
+LOGITS_ATOL = 1e-4
+SEQUENCES = 4
+
+
+def random_folders(root: Path, text: str) -> list[Path]:
+    """Save random models, their weights large enough that the logits differ from each other."""
+    tokenizer = small_tokenizer(text, 500)
+    folders = []
+    for tied in (True, False):
+        folder = root / ("tied" if tied else "untied")
+        folder.mkdir()
+        config = ModelConfig(
+            vocab_size=tokenizer.get_vocab_size(),
+            dim=64,
+            layers=3,
+            heads=8,
+            kv_heads=2,
+            seq_len=64,
+            tied=tied,
+        )
+        flat = initialise(config, 0)
+        flat[: layout_of(config).decay_end] *= 8
+        save_model(folder, config, flat, tokenizer.to_str())
+        folders.append(folder)
+    return folders
+
+
+def compare(folder: Path, text: str) -> bool:
+    """Print the figures of one folder; whether they are good enough."""
+    config, flat = load_model(folder)
+    theirs = transformers.LlamaForCausalLM.from_pretrained(folder, local_files_only=True).eval()
+    their_tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    ids = Tokenizer.from_str(load_tokenizer_json(folder)).encode(text).ids
+    same_ids = (
+        their_tokenizer(text, verbose=False)["input_ids"] == ids and their_tokenizer.decode(ids) == text
+    )
+    T = min(config.seq_len, len(ids))
+    B = min(SEQUENCES, len(ids) // T)
+    tokens = np.array(ids[: B * T], dtype=np.int32).reshape(B, T)
+    parameters, workspace = Parameters(config, flat), Workspace(config, B, T, training=False)
+    with torch.no_grad():
+        expected = theirs(torch.tensor(tokens.astype(np.int64))).logits.numpy()
+    worst = float(np.abs(logits(parameters, tokens, workspace) - expected).max())
+    worst_next = float(np.abs(next_logits(parameters, tokens, workspace) - expected[:, -1]).max())
+    good = same_ids and expected.dtype == np.float32 and max(worst, worst_next) <= LOGITS_ATOL
+    print(
+        f"{folder.name}: {len(ids)} token ids {'same' if same_ids else 'DIFFERENT'}; "
+        f"logits of {B} x {T} tokens, spread {expected.std():.2f}: max abs difference {worst:.2e}, "
+        f"at the last position {worst_next:.2e}; {'ok' if good else 'NOT OK'}"
+    )
+    return good
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", nargs="?", type=Path, help="a model folder; random models if absent")
+    parser.add_argument("--text", type=Path, help="a text file to compare on; Python's own help if absent")
+    args = parser.parse_args()
+    text = args.text.read_text(encoding="utf-8") if args.text else "\n".join(topics.values())[:20_000]
+    # A special token, and characters of two to four bytes, must come through as well.
+    text += " naïve 数学 🙂<|endoftext|>The end.\n"
+    torch.set_num_threads(1)
+    if args.folder:
+        return 0 if compare(args.folder, text) else 1
+    with tempfile.TemporaryDirectory() as root:
+        good = [compare(folder, text) for folder in random_folders(Path(root), text)]
+        return 0 if all(good) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

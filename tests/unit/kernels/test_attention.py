@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crystalline.kernels.attention import attention, attention_backward
+from tests.helpers.kernel_check import Array, assert_like_torch, check_gradients, fixture, garbage
+
+
+def forward_with_probabilities(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
+    B, K, G, _, T = q.shape
+    out, probabilities = garbage(*q.shape, dtype=q.dtype), garbage(B, K, G, T, T, dtype=q.dtype)
+    attention(q, k, v, out=out, probabilities=probabilities)
+    return out, probabilities
+
+
+def forward(q: Array, k: Array, v: Array) -> Array:
+    return forward_with_probabilities(q, k, v)[0]
+
+
+def backward(d_out: Array, q: Array, k: Array, v: Array) -> tuple[Array, Array, Array]:
+    out, probabilities = forward_with_probabilities(q, k, v)
+    d_q, d_k, d_v = (garbage(*x.shape, dtype=x.dtype) for x in (q, k, v))
+    attention_backward(
+        d_out,
+        q,
+        k,
+        v,
+        out=out,
+        probabilities=probabilities,
+        d_q=d_q,
+        d_k=d_k,
+        d_v=d_v,
+        d_scores=garbage(*probabilities.shape[1:], dtype=q.dtype),
+    )
+    return d_q, d_k, d_v
+
+
+def random_heads(rng: np.random.Generator, *, B: int, K: int, G: int, d: int, T: int) -> list[Array]:
+    return [rng.standard_normal((B, K, G, d, T)), *(rng.standard_normal((B, K, d, T)) for _ in range(2))]
+
+
+def oracle(q: Array, k: Array, v: Array) -> Array:
+    """One query at a time."""
+    out = np.empty_like(q)
+    for b, head, g, t in np.ndindex(*q.shape[:3], q.shape[-1]):
+        scores = q[b, head, g, :, t] @ k[b, head, :, : t + 1] / np.sqrt(q.shape[3])
+        weights = np.exp(scores - scores.max())
+        out[b, head, g, :, t] = v[b, head, :, : t + 1] @ (weights / weights.sum())
+    return out
+
+
+# 64 is a whole block of queries, 65 one more, 130 two blocks and a rest.
+@pytest.mark.parametrize(("G", "T"), [(1, 1), (2, 5), (3, 64), (1, 65), (2, 130)])
+def test_gradients_match_finite_differences(G: int, T: int) -> None:
+    rng = np.random.default_rng(T)
+    check_gradients(forward, backward, random_heads(rng, B=2, K=2, G=G, d=4, T=T), rng)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    B=st.integers(1, 2),
+    K=st.integers(1, 3),
+    G=st.integers(1, 3),
+    half=st.integers(1, 3),
+    T=st.integers(1, 70),
+)
+def test_equals_one_query_at_a_time(B: int, K: int, G: int, half: int, T: int) -> None:
+    q, k, v = random_heads(np.random.default_rng(T), B=B, K=K, G=G, d=2 * half, T=T)
+    np.testing.assert_allclose(forward(q, k, v), oracle(q, k, v), rtol=1e-10, atol=1e-10)
+
+
+def test_agrees_with_torch() -> None:
+    torch = fixture("kernels", "attention.")
+
+    def ours(name: str) -> Array:
+        """(B, heads, T, d) -> (B, K, d, T), for queries (B, K, G, d, T)."""
+        array = torch[name].swapaxes(2, 3)
+        B, K = torch["k"].shape[:2]
+        return array if array.shape[1] == K else array.reshape(B, K, -1, *array.shape[2:])
+
+    assert_like_torch(forward(ours("q"), ours("k"), ours("v")), ours("out"))
+    d_q, d_k, d_v = backward(ours("d_out"), ours("q"), ours("k"), ours("v"))
+    assert_like_torch(d_q, ours("d_q"))
+    assert_like_torch(d_k, ours("d_k"))
+    assert_like_torch(d_v, ours("d_v"))
+
+
+def test_the_future_has_no_influence() -> None:
+    rng = np.random.default_rng(0)
+    q, k, v = random_heads(rng, B=1, K=2, G=2, d=4, T=70)
+    before = forward(q, k, v)
+    for x in (q, k, v):
+        x[..., 66:] = rng.standard_normal(x[..., 66:].shape)
+    after = forward(q, k, v)
+    assert np.array_equal(before[..., :66], after[..., :66])
+    assert not np.allclose(before[..., 66:], after[..., 66:])
+
+
+def test_large_scores_do_not_overflow() -> None:
+    q, k, v = (x.astype(np.float32) for x in random_heads(np.random.default_rng(1), B=1, K=1, G=1, d=4, T=6))
+    assert np.isfinite(forward(q * 1e4, k * 1e4, v)).all()

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from crystalline.kernels.swiglu import swiglu, swiglu_backward
+from tests.helpers.kernel_check import Array, assert_like_torch, check_gradients, fixture, garbage
+
+
+def forward_with_cache(gate: Array, up: Array) -> tuple[Array, Array, Array]:
+    silu = gate.copy()
+    out, sigmoid = garbage(*gate.shape, dtype=gate.dtype), garbage(*gate.shape, dtype=gate.dtype)
+    swiglu(silu, up, out=out, sigmoid=sigmoid)
+    return out, silu, sigmoid
+
+
+def forward(gate: Array, up: Array) -> Array:
+    return forward_with_cache(gate, up)[0]
+
+
+def backward(d_out: Array, gate: Array, up: Array) -> tuple[Array, Array]:
+    kept, silu, sigmoid = forward_with_cache(gate, up)
+    d_gate, d_up, out = (garbage(*gate.shape, dtype=gate.dtype) for _ in range(3))
+    swiglu_backward(d_out, silu, up, sigmoid, d_gate=d_gate, d_up=d_up, out=out)
+    assert np.array_equal(out, kept), "the output computed once more has the same bits"
+    return d_gate, d_up
+
+
+# 300 rows of 128 float64 are more than one block.
+@pytest.mark.parametrize("rows", [1, 300])
+def test_gradients_match_finite_differences(rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    check_gradients(
+        forward, backward, [3 * rng.standard_normal((rows, 128)), rng.standard_normal((rows, 128))], rng
+    )
+
+
+def test_agrees_with_torch() -> None:
+    torch = fixture("kernels", "swiglu.")
+    assert_like_torch(forward(torch["gate"], torch["up"]), torch["out"])
+    d_gate, d_up = backward(torch["d_out"], torch["gate"], torch["up"])
+    assert_like_torch(d_gate, torch["d_gate"])
+    assert_like_torch(d_up, torch["d_up"])
+
+
+def test_gates_far_from_zero_saturate_without_overflow() -> None:
+    gate = np.array([[-1e30, -1e4, -100.0, 100.0, 1e4]], dtype=np.float32)
+    out = forward(gate, np.ones_like(gate))
+    np.testing.assert_allclose(out, [[0, 0, 0, 100, 1e4]], atol=1e-4)
+    d_gate, _ = backward(np.ones_like(gate), gate, np.ones_like(gate))
+    np.testing.assert_allclose(d_gate[0, 1:], [0, 0, 1, 1], atol=1e-4)
