@@ -41,17 +41,17 @@ check: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-dev
-	@for script in tests/benchmarks/bench_*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+	@for script in tests/benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
 
 # The stamps make a second call quick; they are out of date as soon as pyproject.toml changes.
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	@echo 'Installing crystalline into $(VENV)'
-	@$(BIN)/python -m pip install --quiet --editable .
+	@$(BIN)/python -m pip install -qq --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	@echo 'Installing crystalline and its tools into $(VENV)'
-	@$(BIN)/python -m pip install --quiet --editable '.[dev,conformance]'
+	@$(BIN)/python -m pip install -qq --editable '.[dev,conformance]'
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/bin/python:

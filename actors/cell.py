@@ -14,23 +14,23 @@ Who calls whom, for one request:
 from __future__ import annotations
 
 import asyncio
-import traceback
 from typing import TYPE_CHECKING, Any, Final
 
-from actors import epochs
+from actors import epochs, handling
 from actors.context import Context
 from actors.delivery import Ask, Entry, Origin
-from actors.errors import ActorDown, ActorError, NotHandled, Refused, WrongState
+from actors.errors import ActorDown, ActorError, ProtocolError, Refused
 from actors.host import Alarm, ChildSpec, Host, Interruption, Phase, Run
-from actors.lifecycle import Event, Lifecycle, advance
+from actors.lifecycle import Event, Lifecycle, State, advance
 from actors.mailbox import Mailbox
-from actors.messages import AbortEpoch, ActorRef, BeginEpoch, Down, Failure, FinishEpoch
+from actors.messages import ActorRef, Down
+from actors.reasons import describe, failure_of
 from actors.supervision import GiveUp, Restart, Supervision, on_child_exit
 from actors.waits import Wait, Witness
 from actors.wire import Frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Coroutine, Mapping
 
     from actors.actor import Actor
     from actors.mailbox import Overflow
@@ -44,10 +44,18 @@ DRAIN_SHARE: Final = 0.4
 HOOK_SHARE: Final = 0.5
 CHILDREN_SHARE: Final = 0.8
 STOP_S: Final = 5.0
+# After so many messages in a row an actor lets others run, even if no handler of its own ever suspends.
+TURN_MESSAGES: Final = 64
+# A path travels several times in one head.
+PATH_CHARS_MAX: Final = 1024
 
 
 class _Interrupted(Exception):
     """A handler run was cancelled by the runtime and has unwound."""
+
+
+class _Abandoned(BaseException):
+    """This task was left behind when its incarnation was given up; it ends as soon as it can."""
 
 
 class Cell:
@@ -80,7 +88,7 @@ class Cell:
         self.run: Run | None = None
         self.start_wait: Wait | None = None
         self._end_waits: list[Wait] = []
-        self._epoch_waits: list[tuple[int, Wait]] = []
+        self._epoch_waits = epochs.EpochWaits()
         self._task: asyncio.Task[None] | None = None
         self._exits_s: list[float] = []
         self._failure: BaseException | None = None
@@ -157,6 +165,18 @@ class Cell:
         task.add_done_callback(self._forget_task)
         self.trace("start", type_=self.spec.actor.__name__)
 
+    def open_wait(self, target: str, reason: str, deadline_s: float, witness: Witness) -> Wait:
+        """Begin a wait of this actor; the caller closes it in `host.waits`."""
+        return self.host.waits.open(
+            self.ref.path,
+            target,
+            reason,
+            deadline_s,
+            witness,
+            incarnation=self.incarnation,
+            cause_id=self.run.cause_id if self.run else 0,
+        )
+
     def is_below(self, other: Cell) -> bool:
         """Whether `other` is an ancestor of this cell."""
         above = self.parent
@@ -214,9 +234,7 @@ class Cell:
         """End this incarnation now, whatever its task is doing; the task is left behind if it must be."""
         if self.ended or self.phase is Phase.RESTARTING:
             return
-        for child in reversed(list(self.children.values())):
-            child.begin_stop(self.host.loop.time(), reason)
-            child.abandon(reason)
+        self._abandon_children(reason)
         task, self._task, self.run = self._task, None, None
         error = ActorDown(self.ref.path, reason)
         for wait in self.host.waits.of(self.ref.path):
@@ -226,6 +244,11 @@ class Cell:
             task.cancel()
         self._finalise(reason, failed=not self._stop_alarms)
 
+    def _abandon_children(self, reason: str) -> None:
+        for child in reversed(list(self.children.values())):
+            child.begin_stop(self.host.loop.time(), reason)  # so that it is not started again
+            child.abandon(reason)
+
     def wait_for_end(self, wait: Wait) -> None:
         """Have `wait` end when this cell has ended for good."""
         if self.ended:
@@ -234,13 +257,11 @@ class Cell:
             self._end_waits.append(wait)
 
     def wait_for_epoch(self, epoch: int, wait: Wait) -> None:
-        """Have `wait` end when `epoch` is over here; at once if it is, or the actor is gone."""
-        if self.lifecycle.over(epoch):
-            wait.succeed(self.lifecycle)
-        elif self.ended or self.phase is Phase.STOPPING:
+        """Have `wait` end when `epoch` is over here; at once if it is, or the actor is in shutdown."""
+        if self.ended or self.phase is Phase.STOPPING:
             wait.fail(ActorDown(self.ref.path, "in shutdown"))
         else:
-            self._epoch_waits.append((epoch, wait))
+            self._epoch_waits.add(epoch, wait, self.lifecycle)
 
     def move(self, event: Event, epoch: int | None = None, *, failure: str = "") -> None:
         """Move the lifecycle.
@@ -250,10 +271,8 @@ class Cell:
         """
         self.lifecycle = advance(self.lifecycle, event, epoch, failure=failure)
         self.trace("state", type_=str(self.lifecycle), detail=self.lifecycle.failure or "")
-        over = [wait for n, wait in self._epoch_waits if self.lifecycle.over(n)]
-        self._epoch_waits = [(n, wait) for n, wait in self._epoch_waits if not self.lifecycle.over(n)]
-        for wait in over:
-            wait.succeed(self.lifecycle)
+        if event is not Event.STOP:  # an epoch that is cut short is not over: its waits end with the actor
+            self._epoch_waits.moved(self.lifecycle)
 
     def trace(self, kind: str, *, msg_id: int = 0, type_: str = "", detail: str = "") -> None:
         """Record an event of this actor."""
@@ -280,7 +299,7 @@ class Cell:
             actor = self.spec.actor(*self.spec.args, **self.spec.kwargs)
             await self._serve_until_end(actor, ctx)
         except BaseException as error:  # noqa: BLE001 - SystemExit and foreign cancellation end an actor too
-            reason, failed = _describe(error), True
+            reason, failed = describe(error), True
         if self.incarnation == incarnation and self._task is asyncio.current_task():
             await self._terminate()
         if self.incarnation == incarnation and self._task is asyncio.current_task():
@@ -297,6 +316,7 @@ class Cell:
                 self.phase = Phase.LIVE
             if self.start_wait is not None:
                 self.start_wait.succeed(None)
+                self.start_wait = None
             await self._serve(actor, ctx)
         except BaseException as error:
             await self._on_failure(actor, error, ctx)
@@ -307,11 +327,14 @@ class Cell:
         try:
             await self._hook("on_failure", actor.on_failure(error, ctx))
         except BaseException as another:  # noqa: BLE001 - the first error stays the reason
-            error.add_note(f"on_failure raised {_describe(another)}")
+            error.add_note(f"on_failure raised {describe(another)}")
 
     async def _serve(self, actor: Actor, ctx: Context) -> None:
         """Handle one message after the other until the actor is to stop."""
+        task, turn = asyncio.current_task(), 0
         while True:
+            if task is not self._task:
+                raise _Abandoned
             if self._failure is not None:
                 raise self._failure
             if self.phase is Phase.STOPPING and not self._drain:
@@ -321,6 +344,9 @@ class Cell:
                 continue
             if entry is not None:
                 await self._handle(actor, entry, ctx)
+                turn = (turn + 1) % TURN_MESSAGES
+                if not turn:
+                    await asyncio.sleep(0)
             elif self.phase is Phase.STOPPING:
                 return
             else:
@@ -328,85 +354,56 @@ class Cell:
 
     async def _handle(self, actor: Actor, entry: Entry, ctx: Context) -> None:
         """Run the handler of one message and answer, if an answer is expected."""
-        delivery = self.host.delivery
+        delivery, incarnation = self.host.delivery, self.incarnation
         deadline_s = self.host.loop.time() + self.spec.handler_timeout_s
         if entry.ask_id:
             ask = delivery.asks.get(entry.ask_id)
             if ask is None or not ask.wait.open:
-                delivery.dead_letter(entry.tag, "expired in the mailbox", self.origin)
+                delivery.dead_letter(entry.tag, "expired in the mailbox", self.origin, entry.msg_id)
                 return
-            ask.incarnation = self.incarnation
+            ask.incarnation = incarnation
             deadline_s = ask.wait.deadline_s
-        envelope = delivery.codec.decode(entry.frame)
+        try:
+            envelope = delivery.codec.decode(entry.frame)
+        except ProtocolError as error:
+            handling.refuse(self, entry, error)
+            return
         self.trace("receive", msg_id=envelope.msg_id, type_=entry.tag, detail=envelope.sender)
         try:
-            call = self._bind(actor, envelope.body, ctx)
+            call = handling.bind(self, actor, envelope.body, ctx)
         except Refused as refusal:
-            self._refuse(entry, refusal)
+            handling.refuse(self, entry, refusal)
             return
         try:
             answer = await self._guard(call, envelope.msg_id, deadline_s)
             if entry.ask_id:
-                self._answer(entry.ask_id, answer)
+                handling.answer(self, entry.ask_id, incarnation, answer)
         except _Interrupted as interruption:
-            delivery.dead_letter(entry.tag, f"handler ended: {interruption}", self.origin)
+            delivery.dead_letter(entry.tag, f"handler ended: {interruption}", self.origin, entry.msg_id)
         except BaseException as error:
             if entry.ask_id:
-                delivery.fail(self, entry.ask_id, self.incarnation, _failure(error))
-            if type(envelope.body) not in RUNTIME_HANDLERS:
+                delivery.fail(self, entry.ask_id, incarnation, failure_of(error))
+            if type(envelope.body) not in handling.RUNTIME_HANDLERS or not isinstance(error, Exception):
                 raise
         finally:
             self.trace("done", msg_id=envelope.msg_id, type_=entry.tag)
-
-    def _bind(self, actor: Actor, body: Any, ctx: Context) -> Coroutine[Any, Any, Any]:
-        """Return the call that handles `body`.
-
-        Raises:
-            NotHandled, WrongState: the actor's contract has no such row.
-        """
-        runtime_handler = RUNTIME_HANDLERS.get(type(body))
-        if runtime_handler is not None:
-            return runtime_handler(self, body)
-        if isinstance(body, Down):
-            return actor.on_down(body, ctx)
-        handler = actor.handlers.get(type(body))
-        if handler is None:
-            raise NotHandled(f"{self.ref} ({type(actor).__name__}) has no handler for {type(body).__name__}")
-        if self.lifecycle.state not in handler.states:
-            allowed = ", ".join(sorted(state.value for state in handler.states))
-            raise WrongState(
-                f"{self.ref} is {self.lifecycle} and takes {type(body).__name__} only in {allowed}"
-            )
-        call: Coroutine[Any, Any, Any] = getattr(actor, handler.name)(body, ctx)
-        return call
-
-    def _refuse(self, entry: Entry, refusal: Refused) -> None:
-        if entry.ask_id:
-            failure = Failure(type(refusal).__name__, str(refusal), "", refused=True)
-            self.host.delivery.fail(self, entry.ask_id, self.incarnation, failure)
-        else:
-            self.host.delivery.dead_letter(entry.tag, f"refused: {type(refusal).__name__}", self.origin)
-
-    def _answer(self, ask_id: int, answer: Any) -> None:
-        delivery = self.host.delivery
-        if answer is None:
-            failure = Failure("NoReply", "the handler returned nothing to an ask", "", refused=False)
-            delivery.fail(self, ask_id, self.incarnation, failure)
-        else:
-            delivery.reply(self, ask_id, self.incarnation, answer)
 
     async def _guard(self, call: Coroutine[Any, Any, Any], cause_id: int, deadline_s: float) -> Any:
         """Await a handler or hook under its deadline (law 5).
 
         Raises:
             _Interrupted: the runtime cancelled it and it has unwound.
+            _Abandoned: the incarnation was given up while it ran.
         """
+        task = asyncio.current_task()
+        if task is not self._task:
+            call.close()
+            raise _Abandoned
         run = Run(self, cause_id, deadline_s)
         self.run = run
         self.host.deadlines.add(deadline_s, run)
-        task = asyncio.current_task()
         try:
-            return await call
+            answer = await call
         except asyncio.CancelledError:
             if run.interrupted is None:
                 raise  # not the runtime's doing: whoever cancels the task ends the actor
@@ -418,6 +415,9 @@ class Cell:
             if self.run is run:
                 self.run = None
             self.host.deadlines.note_closed()
+        if task is not self._task:
+            raise _Abandoned  # the actor has ended meanwhile: this task must touch nothing any more
+        return answer
 
     async def _hook(self, name: str, call: Coroutine[Any, Any, None]) -> None:
         now_s = self.host.loop.time()
@@ -438,7 +438,7 @@ class Cell:
         self.move(Event.STOP)
         waits = []
         for child in reversed(list(self.children.values())):
-            wait = self.host.waits.open(self.ref.path, child.ref.path, "its end", deadline_s, Witness.MONITOR)
+            wait = self.open_wait(child.ref.path, "its end", deadline_s, Witness.MONITOR)
             child.wait_for_end(wait)
             child.begin_stop(now_s + CHILDREN_SHARE * max(0.0, deadline_s - now_s), "its parent ended")
             waits.append(wait)
@@ -452,8 +452,7 @@ class Cell:
 
     def _finalise(self, reason: str, *, failed: bool) -> None:
         """Account for an incarnation's end: a Down for parent and watchers, an answer for each asker."""
-        for child in reversed(list(self.children.values())):  # only when `_terminate` was cut short
-            child.abandon(reason)
+        self._abandon_children(reason)  # there are some only when `_terminate` was cut short
         decision = self._decide(reason) if failed else GiveUp(reason)
         restarting = isinstance(decision, Restart)
         lived = self.phase is not Phase.RESTARTING
@@ -473,7 +472,7 @@ class Cell:
             self.parent.fail_from_child(f"{self.ref} is lost: {final}")
 
     def _decide(self, reason: str) -> Restart | GiveUp:
-        starting = self.start_wait is not None and self.start_wait.open
+        starting = self.start_wait is not None  # whoever spawns it hears of this, and it is not there
         parent_ends = self.parent is not None and self.parent.phase is Phase.STOPPING
         supervision = self.spec.supervision
         if supervision is None or starting or parent_ends or self._stop_alarms or not self.host.delivery.open:
@@ -492,7 +491,7 @@ class Cell:
             self.start_wait.fail(down)
         for entry in self.mailbox.drain():
             if not entry.ask_id and entry is not _WAKE:
-                self.host.delivery.dead_letter(entry.tag, "actor ended", self.origin)
+                self.host.delivery.dead_letter(entry.tag, "actor ended", self.origin, entry.msg_id)
 
     def _leave_tree(self, reason: str) -> None:
         self.mailbox.close()
@@ -506,17 +505,15 @@ class Cell:
             self.parent.children.pop(self.name, None)
         for wait in self._end_waits:
             wait.succeed(None)
-        for _, wait in self._epoch_waits:
-            wait.fail(ActorDown(self.ref.path, reason))
         self._end_waits.clear()
-        self._epoch_waits.clear()
+        self._epoch_waits.fail(ActorDown(self.ref.path, reason))
 
     def _announce(self, down: Down) -> None:
         hearers = [cell for cell, life in self.watchers.values() if cell.incarnation == life]
         if self.parent is not None and self.parent not in hearers:
             hearers.append(self.parent)
-        for cell in hearers:
-            if cell.phase in {Phase.STARTING, Phase.LIVE, Phase.STOPPING}:
+        for cell in hearers:  # one in shutdown has read its last message; as a parent it waits for the end
+            if cell.has_task and cell.lifecycle.state is not State.SHUTDOWN:
                 self.host.delivery.tell_system(self.origin, cell, down)
 
     def _forget_task(self, task: asyncio.Task[None]) -> None:
@@ -524,7 +521,7 @@ class Cell:
         self.host.strays.pop(task, None)
         if task is self._task:  # `_live` never raises and was not abandoned: a fault of the runtime itself
             error = None if task.cancelled() else task.exception()
-            self._finalise(f"runtime fault: {_describe(error)}", failed=True)
+            self._finalise(f"runtime fault: {describe(error)}", failed=True)
 
 
 async def spawn(
@@ -542,28 +539,35 @@ async def spawn(
         ValueError: the name is taken, empty or has a slash.
     """
     name = f"{spec.actor.__name__.lower()}-{host.uids + 1}" if name is None else name
-    if not name or "/" in name:
-        raise ValueError(f"an actor's name is not empty and has no slash, got {name!r}")
+    if not name.isprintable() or not name or "/" in name:
+        raise ValueError(f"an actor's name is printable, not empty and has no slash, got {name!r}")
     cell = Cell(host, parent, name, spec, mailbox)
     if cell.ref.path in host.delivery.recipients:
         raise ValueError(f"{cell.ref} exists already: names are unique among living siblings")
+    if len(cell.ref.path) > PATH_CHARS_MAX:
+        raise ValueError(f"the path {cell.ref.path[:40]}... is longer than {PATH_CHARS_MAX} characters")
+    cell.start_wait = wait = _wait_for_start(cell, deadline_s)  # before anything is registered: it may refuse
     host.cells[cell.ref.path] = cell
     host.delivery.recipients[cell.ref.path] = cell
     if parent is not None:
         parent.children[name] = cell
-    waiter = parent.ref.path if parent is not None else "outside"
-    wait = host.waits.open(waiter, cell.ref.path, "its start", deadline_s, Witness.MONITOR)
-    cell.start_wait = wait
     cell.start()
     try:
         await wait.future
     except BaseException:
+        cell.begin_stop(host.loop.time(), "was not started in time")  # so that it is not started again
         cell.abandon("was not started in time")  # nothing to do when it has ended by itself
         raise
     finally:
         host.waits.close(wait)
-        cell.start_wait = None
     return cell.ref
+
+
+def _wait_for_start(cell: Cell, deadline_s: float) -> Wait:
+    path, parent = cell.ref.path, cell.parent
+    if parent is not None:
+        return parent.open_wait(path, "its start", deadline_s, Witness.MONITOR)
+    return cell.host.waits.open("outside", path, "its start", deadline_s, Witness.MONITOR)
 
 
 async def stop(cell: Cell, waiter: str, deadline_s: float) -> None:
@@ -578,18 +582,3 @@ async def stop(cell: Cell, waiter: str, deadline_s: float) -> None:
 
 
 _WAKE: Final = Entry(Frame(b""), "actors.wake")
-
-RUNTIME_HANDLERS: Final[Mapping[type, Callable[[Cell, Any], Coroutine[Any, Any, Any]]]] = {
-    BeginEpoch: epochs.begin,
-    FinishEpoch: epochs.finish,
-    AbortEpoch: epochs.abort,
-}
-
-
-def _describe(error: BaseException | None) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-def _failure(error: BaseException) -> Failure:
-    text = "".join(traceback.format_exception(error))
-    return Failure(type(error).__name__, str(error), text[-8192:], refused=False)

@@ -11,7 +11,6 @@ from actors.errors import ActorDown, JobsExhausted, UpwardAsk
 from actors.jobs import JobToken
 from actors.lifecycle import Event, State
 from actors.mailbox import CAPACITY, Overflow
-from actors.messages import ActorRef, Request, schema_of
 from actors.waits import Wait, Witness
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from actors.actor import Actor
     from actors.cell import Cell
     from actors.delivery import Origin
+    from actors.messages import ActorRef, Request
     from actors.supervision import Supervision
 
 __all__ = ["ASK_TIMEOUT_S", "HANDLER_TIMEOUT_S", "Context"]
@@ -135,17 +135,17 @@ class Context:
         """Send after `delay_s` seconds, if this incarnation still lives then; a full mailbox drops it.
 
         Raises:
-            UnregisteredMessage: it is no message.
+            MessageError: it cannot travel.
             ValueError: the delay is negative or not finite.
         """
         cell, origin = self._live(), self._origin()
-        schema_of(type(message))
+        entry = cell.host.delivery.prepare(origin, ref, message)
         if not 0 <= delay_s < math.inf:
             raise ValueError(f"cannot tell {ref} after {delay_s} seconds")
 
         def send() -> None:
             if cell.incarnation == self._incarnation and not cell.ended:
-                cell.host.delivery.tell_or_drop(origin, ref, message)
+                cell.host.delivery.post_or_drop(origin, ref, entry)
 
         cell.host.alarm(delay_s, send)
 
@@ -218,7 +218,7 @@ class Context:
         host, name = cell.host, getattr(fn, "__qualname__", repr(fn))
         deadline_s = self._deadline_s(math.inf if timeout_s is None else timeout_s)
         token = JobToken(max(0.0, deadline_s - host.loop.time()))
-        wait = host.waits.open(cell.ref.path, f"job {name}", "its result", deadline_s, Witness.JOB_SLOT)
+        wait = cell.open_wait(f"job {name}", "its result", deadline_s, Witness.JOB_SLOT)
         cell.trace("job", type_=name)
         job: Future[R] | None = None
         try:
@@ -244,11 +244,11 @@ class Context:
         """
         cell = self._live()
         deadline_s = self._deadline_s(timeout_s)
-        wait = cell.host.waits.open(cell.ref.path, "foreign awaitable", reason, deadline_s, Witness.TIMER)
+        wait = cell.open_wait("foreign awaitable", reason, deadline_s, Witness.TIMER)
         inner = asyncio.ensure_future(awaitable)
         try:
             await asyncio.wait({inner, wait.future}, return_when=asyncio.FIRST_COMPLETED)
-            if wait.future.done():
+            if not inner.done():
                 wait.future.result()  # raises Expired, or ActorDown when the incarnation was given up
             return inner.result()
         finally:
@@ -290,10 +290,13 @@ class Context:
             timeout_s: for everything together.
 
         Raises:
+            UpwardAsk: one of the children is not below this actor; nothing was begun.
             IllegalTransition: an epoch runs already, or the number is not larger than the last.
             EpochFailed: a child could not begin, or did not finish in time.
         """
         refs = self.children if children is None else tuple(children)
+        for ref in refs:
+            self._check_below(ref)
         return epochs.open_epoch(self._live(), epoch, refs, self._deadline_s(timeout_s))
 
     def _live(self) -> Cell:

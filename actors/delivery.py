@@ -19,6 +19,7 @@ from actors.errors import (
     AskFailed,
     MailboxFull,
     NotHandled,
+    ProtocolError,
     Refused,
     SystemClosed,
     WaitCycle,
@@ -42,12 +43,13 @@ __all__ = ["Ask", "Delivery", "Entry", "Origin", "Recipient"]
 class Entry:
     """What lies in a mailbox: a frame, and the number under which its answer is expected (0: none is)."""
 
-    __slots__ = ("ask_id", "frame", "tag")
+    __slots__ = ("ask_id", "frame", "msg_id", "tag")
 
-    def __init__(self, frame: Frame, tag: str, ask_id: int = 0) -> None:
+    def __init__(self, frame: Frame, tag: str, ask_id: int = 0, msg_id: int = 0) -> None:
         self.frame = frame
         self.tag = tag
         self.ask_id = ask_id
+        self.msg_id = msg_id or ask_id
 
 
 class Recipient(Protocol):
@@ -140,29 +142,51 @@ class Delivery:
             MessageError: `body` cannot travel.
             MailboxFull: there is no room and the policy is `wait` or `fail`. A tell cannot wait.
         """
-        entry = self._entry(Kind.TELL, origin, ref, body, 0)
+        self.post(origin, ref, self.prepare(origin, ref, body))
+
+    def prepare(self, origin: Origin, ref: ActorRef[Any], body: Any) -> Entry:
+        """Return a message that is ready to be told, now or later.
+
+        Raises:
+            MessageError: `body` cannot travel.
+        """
+        msg_id = next(self._ids)
+        frame = self._frame(Kind.TELL, origin, ref, msg_id, 0, body)
+        return Entry(frame, schema_of(type(body)).tag, msg_id=msg_id)
+
+    def post(self, origin: Origin, ref: ActorRef[Any], entry: Entry) -> None:
+        """Deliver what `prepare` made, see `tell`.
+
+        Raises:
+            MailboxFull: as `tell`.
+        """
+        if self.tracer is not None:
+            self._trace("send", origin, entry.msg_id, entry.tag, ref.path)
         recipient = self.locate(ref)
         if recipient is None:
-            self.dead_letter(entry.tag, "no such actor", origin)
+            self.dead_letter(entry.tag, "no such actor", origin, entry.msg_id)
             return
         put = recipient.mailbox.put(entry)
         if put is Put.FULL and recipient.mailbox.overflow is Overflow.DROP_OLDEST:
             self._drop_oldest(recipient, origin)
             put = recipient.mailbox.put(entry)
         if put is Put.FULL:
-            self.dead_letter(entry.tag, "mailbox full", origin)
+            self.dead_letter(entry.tag, "mailbox full", origin, entry.msg_id)
             raise MailboxFull(f"{ref} holds {len(recipient.mailbox)} messages and takes no {entry.tag} now")
         if put is Put.CLOSED:
-            self.dead_letter(entry.tag, "actor stopping", origin)
+            self.dead_letter(entry.tag, "actor stopping", origin, entry.msg_id)
 
-    def tell_or_drop(self, origin: Origin, ref: ActorRef[Any], body: Any) -> None:
-        """Deliver without an answer; what does not fit is a dead letter and no error."""
+    def post_or_drop(self, origin: Origin, ref: ActorRef[Any], entry: Entry) -> None:
+        """Deliver what `prepare` made; what does not fit is a dead letter and no error."""
         with contextlib.suppress(MailboxFull):
-            self.tell(origin, ref, body)
+            self.post(origin, ref, entry)
 
     def tell_system(self, origin: Origin, recipient: Recipient, body: Any) -> None:
         """Deliver one of the runtime's own messages to the system lane, which always has room."""
-        recipient.mailbox.put_system(self._entry(Kind.TELL, origin, recipient.ref, body, 0))
+        entry = self.prepare(origin, recipient.ref, body)
+        if self.tracer is not None:
+            self._trace("send", origin, entry.msg_id, entry.tag, recipient.ref.path)
+        recipient.mailbox.put_system(entry)
 
     def begin_ask(self, origin: Origin, ref: ActorRef[Any], body: Any, deadline_s: float) -> Ask:
         """Admit an ask; whoever calls this must `finish_ask` it.
@@ -189,7 +213,15 @@ class Delivery:
         ask_id = next(self._ids)
         remaining_ms = max(0, round((deadline_s - self.loop.time()) * 1000))
         frame = self._frame(Kind.ASK, origin, ref, ask_id, remaining_ms, body)
-        wait = self.waits.open(origin.name, ref.path, f"reply to {tag}", deadline_s, Witness.MONITOR)
+        wait = self.waits.open(
+            origin.name,
+            ref.path,
+            f"reply to {tag}",
+            deadline_s,
+            Witness.MONITOR,
+            incarnation=origin.incarnation,
+            cause_id=origin.cause_id,
+        )
         ask = Ask(ask_id, recipient, wait)
         self.asks[ask_id] = recipient.asks[ask_id] = ask
         try:
@@ -230,7 +262,11 @@ class Delivery:
             frame = await ask.wait.future
         finally:
             self._close(ask)
-        return self._open_answer(ask, self.codec.decode(frame))
+        try:
+            envelope = self.codec.decode(frame)
+        except ProtocolError as error:  # an answer that its own class refuses
+            raise AskFailed(ask.recipient.ref.path, type(error).__name__, str(error)) from error
+        return self._open_answer(ask, envelope)
 
     async def ask_all(
         self, origin: Origin, asks: Iterable[tuple[ActorRef[Any], Any]], deadline_s: float
@@ -299,7 +335,7 @@ class Delivery:
         tag = schema_of(type(body)).tag
         ask = self.asks.get(ask_id)
         if ask is None or ask.incarnation != incarnation or not ask.wait.open:
-            self.dead_letter(tag, "late reply", origin)
+            self.dead_letter(tag, "late reply", origin, ask_id)
             return
         frame = self.codec.encode(kind, ask.wait.waiter, origin.name, ask_id, ask_id, incarnation, 0, body)
         recipient.asks.pop(ask_id, None)
@@ -307,17 +343,17 @@ class Delivery:
         if self.tracer is not None:
             self._trace("reply", origin, ask_id, tag, ask.wait.waiter)
 
-    def dead_letter(self, tag: str, reason: str, origin: Origin) -> None:
-        """Account for a message that nobody will handle."""
+    def dead_letter(self, tag: str, reason: str, origin: Origin, msg_id: int = 0) -> None:
+        """Account for a message that nobody will handle; `msg_id` is its number."""
         self.dead_letters[reason] += 1
         if self.tracer is not None:
-            self._trace("drop", origin, 0, tag, reason)
+            self._trace("drop", origin, msg_id, tag, reason)
 
     def _drop_oldest(self, recipient: Recipient, origin: Origin) -> None:
         entry = recipient.mailbox.pop_oldest()
         if entry is None:
             return
-        self.dead_letter(entry.tag, "dropped as the oldest", origin)
+        self.dead_letter(entry.tag, "dropped as the oldest", origin, entry.msg_id)
         ask = self.asks.get(entry.ask_id)
         if ask is not None:
             ask.wait.fail(MailboxFull(f"{recipient.ref} dropped it to make room for a newer message"))
@@ -325,14 +361,6 @@ class Delivery:
     def _refuse(self, origin: Origin, tag: str, why: str) -> None:
         if self.tracer is not None:
             self._trace("refuse", origin, 0, tag, why)
-
-    def _entry(self, kind: Kind, origin: Origin, ref: ActorRef[Any], body: Any, remaining_ms: int) -> Entry:
-        msg_id = next(self._ids)
-        frame = self._frame(kind, origin, ref, msg_id, remaining_ms, body)
-        tag = schema_of(type(body)).tag
-        if self.tracer is not None:
-            self._trace("send", origin, msg_id, tag, ref.path)
-        return Entry(frame, tag)
 
     def _frame(
         self, kind: Kind, origin: Origin, ref: ActorRef[Any], msg_id: int, remaining_ms: int, body: Any

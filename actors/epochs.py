@@ -16,16 +16,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actors.errors import ActorDown, AskError, EpochFailed
-from actors.lifecycle import Event, State
+from actors.lifecycle import Event, Lifecycle, State
 from actors.messages import AbortEpoch, BeginEpoch, EpochState, FinishEpoch
+from actors.reasons import describe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from actors.cell import Cell
     from actors.messages import ActorRef
+    from actors.waits import Wait
 
-__all__ = ["Scope", "abort", "begin", "finish", "join_running", "open_epoch"]
+__all__ = ["EpochWaits", "Scope", "abort", "begin", "finish", "join_running", "open_epoch"]
 
 
 @dataclass(slots=True)
@@ -45,32 +47,67 @@ class Scope:
     finishing: bool = False
 
 
+class EpochWaits:
+    """Who waits for an actor's epochs to be over. A level: it outlives the actor's incarnations."""
+
+    __slots__ = ("_last", "_waits")
+
+    def __init__(self) -> None:
+        self._waits: list[tuple[int, Wait]] = []
+        self._last = Lifecycle()  # the latest in which an epoch was over
+
+    def add(self, epoch: int, wait: Wait, now: Lifecycle) -> None:
+        """Have `wait` end when `epoch` is over; at once if it is, now or in an earlier incarnation."""
+        for lifecycle in (now, self._last):
+            if lifecycle.over(epoch):
+                wait.succeed(lifecycle)
+                return
+        self._waits.append((epoch, wait))
+
+    def moved(self, now: Lifecycle) -> None:
+        """End the waits for what is over now."""
+        if now.state is State.EPOCH_DONE:
+            self._last = now
+        for epoch, wait in self._waits:
+            if now.over(epoch):
+                wait.succeed(now)
+        self._waits = [(epoch, wait) for epoch, wait in self._waits if wait.open]
+
+    def fail(self, error: ActorDown) -> None:
+        """End all of them: the actor will not move again."""
+        for _, wait in self._waits:
+            wait.fail(error)
+        self._waits.clear()
+
+
 @asynccontextmanager
 async def open_epoch(
     cell: Cell, epoch: int, children: Iterable[ActorRef[Any]], deadline_s: float
 ) -> AsyncIterator[None]:
     """Run one epoch in `cell` and `children`; see `Context.epoch`."""
     cell.move(Event.BEGIN, epoch)
-    cell.scope = Scope(epoch, tuple(children), deadline_s)
+    scope = cell.scope = Scope(epoch, tuple(children), deadline_s)
     try:
-        await _begin_children(cell, cell.scope)
+        await _begin_children(cell, scope)
         yield
-        await _finish_children(cell, cell.scope)
+        await _finish_children(cell, scope)
     except BaseException as error:
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        _abort_children(cell, reason)
-        if cell.lifecycle.state is State.RUNNING:
+        if cell.scope is scope:  # else this incarnation was given up, and the epoch is not its own any more
+            reason = describe(error)
+            _abort_children(cell, reason)
+            cell.scope = None
             cell.move(Event.FAIL, epoch, failure=reason)
         raise
-    finally:
+    if cell.scope is scope:
         cell.scope = None
-    cell.move(Event.FINISH, epoch)
+        cell.move(Event.FINISH, epoch)
 
 
 async def begin(cell: Cell, message: BeginEpoch) -> EpochState:
     """Begin an epoch here and below, because the parent asks. Harmless when it runs already."""
     if not (cell.lifecycle.state is State.RUNNING and cell.lifecycle.epoch == message.epoch):
-        await _begin_here(cell, message.epoch)
+        limit_s = cell.run.deadline_s if cell.run else cell.host.loop.time()
+        await _begin_here(cell, message.epoch, limit_s)
     return EpochState(cell.lifecycle.epoch, cell.lifecycle.state.value)
 
 
@@ -101,12 +138,11 @@ async def join_running(cell: Cell) -> None:
         cell.move(Event.BEGIN, scope.epoch)
         cell.move(Event.FINISH, scope.epoch)
     else:
-        await _begin_here(cell, scope.epoch)
+        await _begin_here(cell, scope.epoch, scope.deadline_s)
 
 
-async def _begin_here(cell: Cell, epoch: int) -> None:
+async def _begin_here(cell: Cell, epoch: int, deadline_s: float) -> None:
     cell.move(Event.BEGIN, epoch)
-    deadline_s = cell.run.deadline_s if cell.run else cell.host.loop.time() + cell.spec.handler_timeout_s
     cell.scope = Scope(epoch, tuple(child.ref for child in cell.children.values()), deadline_s)
     await _begin_children(cell, cell.scope)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,13 +42,24 @@ class Interruption(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildSpec:
-    """Everything needed to start an actor, again and again."""
+    """Everything needed to start an actor, again and again.
+
+    Raises:
+        ValueError: `handler_timeout_s` is not a finite time above 0 (law 5).
+    """
 
     actor: type[Actor]
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     supervision: Supervision | None
     handler_timeout_s: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.handler_timeout_s < math.inf:
+            raise ValueError(
+                f"{self.actor.__name__} needs a deadline for its handlers: "
+                f"handler_timeout_s={self.handler_timeout_s} is not a finite time above 0"
+            )
 
 
 class Run:
@@ -63,6 +75,7 @@ class Run:
         self.open = True
 
     def on_deadline(self) -> None:
+        """Interrupt it."""
         self.cell.interrupt(Interruption.EXPIRED)
 
 
@@ -76,6 +89,7 @@ class Alarm:
         self.open = True
 
     def on_deadline(self) -> None:
+        """Make the call."""
         self.open = False
         self.action()
 

@@ -7,6 +7,7 @@ interpreter's exit does not wait for a stuck one.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -142,7 +143,12 @@ class DaemonExecutor(Executor):
                 )
             self._items[future] = item
             self._queue.append(item)
-            self._hire()
+            try:
+                self._hire()
+            except RuntimeError:  # the operating system has no more threads: the job was not taken
+                self._queue.pop()
+                del self._items[future]
+                raise
             self._lock.notify()
         return future
 
@@ -159,7 +165,7 @@ class DaemonExecutor(Executor):
             if item is None or item.worker is None or item.worker.abandoned:
                 return False
             item.worker.abandoned = True
-            if self._queue:
+            with contextlib.suppress(RuntimeError):  # no thread to be had now: the next `submit` tries again
                 self._hire()
             return True
 
@@ -207,8 +213,8 @@ class DaemonExecutor(Executor):
         if self._idle < len(self._queue) and len(self._workers) - self._abandoned() < self._limit:
             self._started += 1
             worker = _Worker(self, f"{self._name}-{self._started}")
-            self._workers.add(worker)
             worker.start()
+            self._workers.add(worker)
 
     def _next(self, worker: _Worker) -> _Item | None:
         with self._lock:

@@ -83,6 +83,8 @@ class Mailbox(Generic[E]):
 
         A future that was cancelled or failed meanwhile gives up its place.
         """
+        while self._room and self._room[0][1].done():
+            self._room.popleft()  # a recipient that takes nothing must not collect those who gave up
         self._room.append((entry, admitted))
 
     def pop_oldest(self) -> E | None:
@@ -105,14 +107,21 @@ class Mailbox(Generic[E]):
         return entry
 
     async def wait(self) -> None:
-        """Return as soon as there is an entry, or the mailbox is closed. Cancelling it loses nothing."""
+        """Return as soon as there is an entry, or the mailbox is closed. Cancelling it loses nothing.
+
+        Raises:
+            RuntimeError: somebody else waits already; only one of the two would be woken.
+        """
         if self._system or self._user or self.closed:
             return
-        self._wakeup = asyncio.get_running_loop().create_future()
+        if self._wakeup is not None and not self._wakeup.done():
+            raise RuntimeError("a mailbox has one reader, and it waits already")
+        wakeup = self._wakeup = asyncio.get_running_loop().create_future()
         try:
-            await self._wakeup
+            await wakeup
         finally:
-            self._wakeup = None
+            if self._wakeup is wakeup:  # a reader that was cancelled may unwind after the next one came
+                self._wakeup = None
 
     def _wake(self) -> None:
         if self._wakeup is not None and not self._wakeup.done():

@@ -78,14 +78,17 @@ class Schema:
         Missing trailing fields take their defaults, surplus ones (of a newer sender) are ignored.
 
         Raises:
-            ProtocolError: too few fields, or one of the wrong type.
+            ProtocolError: too few fields, one of the wrong type, or values that the class itself refuses.
         """
         if len(values) < self.required:
             raise ProtocolError(f"{self.tag} needs {self.required} fields, got {len(values)}")
         for value, (name, classes) in zip(values, self.checks, strict=False):
             if classes is not None and not isinstance(value, classes):
                 raise ProtocolError(f"{self.tag}.{name} cannot be a {type(value).__name__}")
-        return self.cls(*values[: self.arity])
+        try:
+            return self.cls(*values[: self.arity])
+        except Exception as error:  # a class may refuse its own fields in any way
+            raise ProtocolError(f"{self.tag} refuses its fields: {error}") from error
 
 
 _by_class: Final[dict[type, Schema]] = {}
@@ -168,7 +171,7 @@ def _classes(hint: Any) -> tuple[type, ...] | None:
         return (dict,)
     if origin in {list, Sequence}:
         return (tuple,)  # sequences are read as tuples: what was received cannot be changed
-    return (origin,) if isinstance(origin, type) and origin is not object else None
+    return (origin,) if isinstance(origin, type) and origin not in {object, Any} else None
 
 
 @message("actors.down")

@@ -48,6 +48,7 @@ class Receiver:
         Raises:
             Expired: none came in time.
             SystemClosed: the receiver is closed and empty.
+            RuntimeError: it is read elsewhere at the same time.
         """
         host = self._host
         deadline_s = host.loop.time() + timeout_s
@@ -55,6 +56,8 @@ class Receiver:
         arrival = asyncio.ensure_future(self.mailbox.wait())
         try:
             await asyncio.wait({arrival, wait.future}, return_when=asyncio.FIRST_COMPLETED)
+            if arrival.done():
+                arrival.result()  # raises when there is another reader
         finally:
             arrival.cancel()
             host.waits.close(wait)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["GiveUp", "Restart", "Supervision", "on_child_exit"]
+
+# Beyond this any pause is at its upper limit, and the power would soon be too large for a float.
+DOUBLINGS_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +27,7 @@ class Supervision:
         escalate: when the intensity is exceeded the parent fails too; otherwise it only hears of it.
 
     Raises:
-        ValueError: a number is negative, or `window_s` is 0.
+        ValueError: a number is negative, a pause is not finite, or `window_s` is 0.
     """
 
     max_restarts: int = 3
@@ -33,7 +37,8 @@ class Supervision:
     escalate: bool = False
 
     def __post_init__(self) -> None:
-        if min(self.max_restarts, self.backoff_s, self.backoff_max_s) < 0 or self.window_s <= 0:
+        delays_fit = all(0 <= delay_s < math.inf for delay_s in (self.backoff_s, self.backoff_max_s))
+        if not (delays_fit and self.max_restarts >= 0 and self.window_s > 0):
             raise ValueError(f"impossible supervision: {self}")
 
 
@@ -70,4 +75,5 @@ def on_child_exit(
             f"{reason} (restarts exhausted: failed {inside + 1} times within {supervision.window_s:g} s, "
             f"{supervision.max_restarts} restarts are allowed)"
         )
-    return Restart(min(supervision.backoff_s * 2**inside, supervision.backoff_max_s))
+    doublings = min(inside, DOUBLINGS_MAX)
+    return Restart(min(supervision.backoff_s * 2.0**doublings, supervision.backoff_max_s))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import math
 import os
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["SHUTDOWN_S", "ActorSystem", "ShutdownReport", "TreeNode"]
 
 SHUTDOWN_S = 10.0
+UNWIND_TURNS = 16
 
 A = TypeVar("A", bound="Actor")
 R = TypeVar("R")
@@ -108,6 +109,7 @@ class ActorSystem:
         self._shutdown_s = shutdown_s
         self._host: Host | None = None
         self._report: ShutdownReport | None = None
+        self._closing_since_s: float | None = None
         self._receivers = 0
 
     async def __aenter__(self) -> Self:
@@ -119,15 +121,20 @@ class ActorSystem:
             sink = None if self._trace is True else TraceFile(Path(self._trace))
             tracer = Tracer(loop.time, sink=sink)
         deadlines = Deadlines(loop)
-        delivery = Delivery(loop, WaitTable(loop, deadlines), tracer)
+        delivery = Delivery(loop, WaitTable(loop, deadlines, tracer), tracer)
         self._host = Host(delivery, deadlines, DaemonExecutor(self._job_threads, name=f"{self.name}-job"))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with anyio.CancelScope(shield=True):  # bounded: shutdown has a budget
-            await self.shutdown(self._shutdown_s)
+        try:
+            with anyio.CancelScope(shield=True):  # bounded: shutdown has a budget
+                await self.shutdown(self._shutdown_s)
+        except OSError as unwritten:
+            if error is None:
+                raise
+            error.add_note(f"the trace could not be written: {unwritten}")
 
     # What code outside the tree may do
 
@@ -146,8 +153,10 @@ class ActorSystem:
 
         Raises:
             SystemClosed: the system is not open.
+            UpwardAsk: called from inside a handler, which has `ctx.spawn`.
         """
         host = self._open()
+        self._check_outside()
         spec = ChildSpec(
             actor=actor,
             args=args,
@@ -220,7 +229,8 @@ class ActorSystem:
     def receiver(self, *, capacity: int = CAPACITY, overflow: Overflow = Overflow.DROP_OLDEST) -> Receiver:
         """Return a mailbox for code outside the tree: actors tell its `ref`, the owner iterates over it."""
         self._receivers += 1
-        return Receiver(self._open(), f"/outside-{self._receivers}", Mailbox(capacity, overflow))
+        # Without a leading slash, so that it can never be the path of an actor.
+        return Receiver(self._open(), f"outside/{self._receivers}", Mailbox(capacity, overflow))
 
     # Looking at it
 
@@ -262,29 +272,58 @@ class ActorSystem:
         """Stop everything within `timeout_s` seconds and report what would not (law 9).
 
         A second call while the first is under way, with less time, shortens it: 0 abandons all at once. A
-        later call returns the same report.
+        later call returns the same report. Cancelling it abandons all at once, too.
+
+        Raises:
+            ValueError: `timeout_s` is negative or not finite.
+            UpwardAsk: called from inside a handler: an actor cannot wait for its own end.
+            OSError: the trace could not be written; everything has ended all the same.
         """
+        if not 0 <= timeout_s < math.inf:
+            raise ValueError(f"a shutdown needs an end: timeout_s={timeout_s}")
         if self._report is not None:
             return self._report
         host = self._known()
-        begun_s = host.loop.time()
+        self._check_outside()
+        now_s = host.loop.time()
+        if self._closing_since_s is None:
+            self._closing_since_s = now_s
         host.delivery.open = False
         tops = [cell for cell in host.cells.values() if cell.parent is None]
-        for cell in reversed(tops):
-            cell.begin_stop(begun_s + timeout_s, "shutdown")
-        for cell in reversed(tops):
-            await cells.stop(cell, "outside", begun_s + timeout_s)
+        try:
+            for cell in reversed(tops):
+                cell.begin_stop(now_s + timeout_s, "shutdown")
+            for cell in reversed(tops):
+                await cells.stop(cell, "outside", now_s + timeout_s)
+            await self._let_strays_unwind()
+        finally:
+            for cell in reversed(tops):  # some are left only when this was cancelled: the last phase at once
+                cell.abandon("shutdown, cut short")
+            report = self._conclude(self._closing_since_s)
+        return report
+
+    async def _let_strays_unwind(self) -> None:
+        """Give tasks that were just cancelled the few turns of the loop that obeying takes."""
+        strays = self._known().strays
+        for _ in range(UNWIND_TURNS):
+            if not any(not task.done() for task in strays):
+                return
+            await asyncio.sleep(0)
+
+    def _conclude(self, begun_s: float) -> ShutdownReport:
+        """Close what the actors shared and make the report, once."""
+        if self._report is not None:  # a second shutdown has come in between
+            return self._report
+        host = self._known()
         host.executor.shutdown(wait=False, cancel_futures=True)
-        if self._report is None:  # a second shutdown may have come in between
-            self._report = ShutdownReport(
-                host.loop.time() - begun_s, self._survivors(), dict(host.delivery.dead_letters)
-            )
-            for recipient in list(host.delivery.recipients.values()):
-                if isinstance(recipient, Receiver):
-                    recipient.close()
-            host.deadlines.close()
-            if host.tracer is not None:
-                host.tracer.close()
+        duration_s = host.loop.time() - begun_s
+        self._report = ShutdownReport(duration_s, self._survivors(), dict(host.delivery.dead_letters))
+        for recipient in list(host.delivery.recipients.values()):
+            if isinstance(recipient, Receiver):
+                recipient.close()
+        host.deadlines.close()
+        if host.tracer is not None:
+            host.tracer.close()
         return self._report
 
     def _survivors(self) -> dict[str, str]:
@@ -323,6 +362,10 @@ def _node(cell: cells.Cell) -> TreeNode:
 
 
 def _stack(task: asyncio.Task[None]) -> str:
-    text = io.StringIO()
-    task.print_stack(file=text)
-    return text.getvalue()
+    """Where a task stands: the coroutines that await one another, the outermost first."""
+    frames = []
+    at: Any = task.get_coro()
+    while (frame := getattr(at, "cr_frame", None)) is not None:
+        frames.append((frame, frame.f_lineno))
+        at = at.cr_await
+    return "".join(traceback.StackSummary.extract(iter(frames)).format())

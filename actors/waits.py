@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable, Iterator
 
+    from actors.tracing import Tracer
+
 __all__ = ["Deadlines", "Timed", "Wait", "WaitTable", "Witness", "find_path"]
 
 COMPACT_AT: Final = 64
@@ -97,7 +99,13 @@ class Deadlines:
         self._arm(self._heap[0][0] if self._heap else math.inf)
         for timed in due:  # after arming: what these set themselves must find the timer in order
             if timed.open:
-                timed.on_deadline()
+                self._fire(timed)
+
+    def _fire(self, timed: Timed) -> None:
+        try:
+            timed.on_deadline()
+        except Exception as error:  # noqa: BLE001 - one that fails must not take the others' deadlines along
+            self._loop.call_exception_handler({"message": "a deadline failed", "exception": error})
 
 
 class Wait:
@@ -111,12 +119,25 @@ class Wait:
         deadline_s: when it ends at the latest.
         witness: what will end it.
         future: completes when it has ended.
+        incarnation: of the waiter, 0 for code outside the tree.
+        cause_id: the message that the waiter is handling, 0 for none.
 
     Raises:
         ValueError: the deadline is not finite, or there is no witness: such a wait could last for ever.
     """
 
-    __slots__ = ("deadline_s", "future", "reason", "since_s", "target", "wait_id", "waiter", "witness")
+    __slots__ = (
+        "cause_id",
+        "deadline_s",
+        "future",
+        "incarnation",
+        "reason",
+        "since_s",
+        "target",
+        "wait_id",
+        "waiter",
+        "witness",
+    )
 
     def __init__(
         self,
@@ -128,6 +149,8 @@ class Wait:
         deadline_s: float,
         witness: Witness,
         future: asyncio.Future[Any],
+        incarnation: int = 0,
+        cause_id: int = 0,
     ) -> None:
         if not math.isfinite(deadline_s):
             raise ValueError(f"{waiter} cannot wait for {target} without end: deadline {deadline_s}")
@@ -141,6 +164,8 @@ class Wait:
         self.deadline_s = deadline_s
         self.witness = witness
         self.future = future
+        self.incarnation = incarnation
+        self.cause_id = cause_id
 
     @property
     def open(self) -> bool:
@@ -162,6 +187,8 @@ class Wait:
         """End it with an error; False when it had ended before."""
         if self.future.done():
             return False
+        if isinstance(error, StopIteration):  # which a future cannot hold
+            error = RuntimeError(f"StopIteration was raised: {error}")
         self.future.set_exception(error)
         # The waiter may have been cancelled in the meantime and never look.
         self.future.exception()
@@ -175,11 +202,14 @@ class Wait:
 class WaitTable:
     """All open waits of a system."""
 
-    __slots__ = ("_by_waiter", "_deadlines", "_ids", "_loop")
+    __slots__ = ("_by_waiter", "_deadlines", "_ids", "_loop", "_tracer")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines, tracer: Tracer | None = None
+    ) -> None:
         self._loop = loop
         self._deadlines = deadlines
+        self._tracer = tracer
         self._ids = itertools.count(1)
         self._by_waiter: dict[str, dict[int, Wait]] = {}
 
@@ -188,16 +218,39 @@ class WaitTable:
         waits = (wait for table in self._by_waiter.values() for wait in table.values())
         return iter(sorted(waits, key=lambda wait: wait.wait_id))
 
-    def open(self, waiter: str, target: str, reason: str, deadline_s: float, witness: Witness) -> Wait:
+    def open(
+        self,
+        waiter: str,
+        target: str,
+        reason: str,
+        deadline_s: float,
+        witness: Witness,
+        *,
+        incarnation: int = 0,
+        cause_id: int = 0,
+    ) -> Wait:
         """Begin a wait; its deadline is armed. The caller must `close` it.
 
         Raises:
             ValueError: as `Wait`.
         """
-        future = self._loop.create_future()
-        wait = Wait(next(self._ids), waiter, target, reason, self._loop.time(), deadline_s, witness, future)
+        future, now_s = self._loop.create_future(), self._loop.time()
+        wait = Wait(
+            next(self._ids),
+            waiter,
+            target,
+            reason,
+            now_s,
+            deadline_s,
+            witness,
+            future,
+            incarnation,
+            cause_id,
+        )
         self._by_waiter.setdefault(waiter, {})[wait.wait_id] = wait
         self._deadlines.add(deadline_s, wait)
+        if self._tracer is not None:
+            self._trace(self._tracer, "wait", wait, reason)
         return wait
 
     def close(self, wait: Wait) -> None:
@@ -207,9 +260,21 @@ class WaitTable:
             return
         if not table:
             del self._by_waiter[wait.waiter]
+        if self._tracer is not None:
+            self._trace(self._tracer, "wait_end", wait, _outcome(wait))
         if wait.open:
             wait.future.cancel()
         self._deadlines.note_closed()
+
+    def _trace(self, tracer: Tracer, kind: str, wait: Wait, detail: str) -> None:
+        tracer.emit(
+            kind,
+            wait.waiter,
+            wait.incarnation,
+            cause_id=wait.cause_id,
+            type_=wait.target,
+            detail=detail,
+        )
 
     def of(self, waiter: str) -> list[Wait]:
         """The open waits of one waiter, oldest first."""
@@ -226,6 +291,13 @@ class WaitTable:
             chain.append(waits[0])
             waiter = waits[0].target
         return chain
+
+
+def _outcome(wait: Wait) -> str:
+    if wait.open or wait.future.cancelled():
+        return "given up"
+    error = wait.future.exception()
+    return "answered" if error is None else type(error).__name__
 
 
 def find_path(start: str, goal: str, waits: WaitTable | Iterable[Wait]) -> list[Wait] | None:

@@ -71,6 +71,9 @@ class Kind(enum.IntEnum):
     FAILURE = 3
 
 
+KINDS: Final = frozenset(int(kind) for kind in Kind)
+
+
 class Frame:
     """One message at rest. Immutable by convention: nobody writes to a frame after it was made."""
 
@@ -137,7 +140,8 @@ class Codec:
             MessageError: a value that cannot travel, or a head above `HEAD_BYTES_MAX`.
         """
         schema = schema_of(type(body))
-        self._buffers = []
+        buffers: list[Any] = []
+        self._buffers = buffers
         head = self._pack(
             (
                 kind,
@@ -152,7 +156,8 @@ class Codec:
             ),
             schema.tag,
         )
-        return Frame(head, tuple(self._buffers))
+        self._buffers = []  # the codec must not keep the arrays of the last message alive
+        return Frame(head, tuple(buffers))
 
     def _pack(self, head: tuple[Any, ...], tag: str) -> bytes:
         try:
@@ -160,7 +165,7 @@ class Codec:
         except MessageError:
             self._packer.reset()
             raise
-        except (TypeError, ValueError, OverflowError) as error:
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
             self._packer.reset()
             raise MessageError(f"{tag} cannot be sent: {error}") from error
         if len(packed) > HEAD_BYTES_MAX:
@@ -180,8 +185,11 @@ class Codec:
             kind, to, sender, msg_id, cause_id, incarnation, remaining_ms, schema_id, values = raw
         except (TypeError, ValueError):
             raise ProtocolError("a head has nine entries") from None
-        if type(values) is not tuple:
-            raise ProtocolError("the body of a head is an array of fields")
+        numbers = (kind, msg_id, cause_id, incarnation, remaining_ms)
+        if not all(type(number) is int for number in numbers) or kind not in KINDS:
+            raise ProtocolError(f"a head counts in whole numbers and is of a known kind, got {numbers!r:.80}")
+        if type(to) is not str or type(sender) is not str or type(values) is not tuple:
+            raise ProtocolError("a head has two addresses, and an array of fields as its body")
         return Envelope(
             kind,
             to,

@@ -40,7 +40,7 @@ class TraceEvent(NamedTuple):
         incarnation: of that actor, 0 outside.
         msg_id: the message it is about, 0 for none.
         cause_id: the message that was being handled when this happened, 0 for none.
-        type: tag of the message, name of the job, or state.
+        type: tag of the message, name of the job, state, or who is waited for.
         detail: the rest, in words.
     """
 
@@ -70,10 +70,10 @@ class Tracer:
     Args:
         clock: returns seconds.
         ring_size: how many events are kept in memory.
-        sink: where each event goes as well.
+        sink: where each event goes as well. It is given up at its first `OSError`, which `close` raises.
     """
 
-    __slots__ = ("_clock", "_ring", "_sink")
+    __slots__ = ("_clock", "_ring", "_sink", "_sink_error")
 
     def __init__(
         self, clock: Callable[[], float], *, ring_size: int = RING_SIZE, sink: Sink | None = None
@@ -81,6 +81,7 @@ class Tracer:
         self._clock = clock
         self._ring: deque[TraceEvent] = deque(maxlen=ring_size)
         self._sink = sink
+        self._sink_error: OSError | None = None
 
     def emit(
         self,
@@ -96,8 +97,14 @@ class Tracer:
         """Record one event, now."""
         event = TraceEvent(self._clock(), kind, actor, incarnation, msg_id, cause_id, type_, detail)
         self._ring.append(event)
-        if self._sink is not None:
-            self._sink.write(event)
+        if self._sink is not None and self._sink_error is None:
+            self._write(self._sink, event)
+
+    def _write(self, sink: Sink, event: TraceEvent) -> None:
+        try:
+            sink.write(event)
+        except OSError as error:  # a full disk must not break the actors in the middle of what they do
+            self._sink_error = error
 
     def events(self) -> list[TraceEvent]:
         """The events in the ring, oldest first."""
@@ -108,6 +115,17 @@ class Tracer:
         return [event for event in self._ring if event.actor == actor][-most:]
 
     def close(self) -> None:
-        """Close the sink."""
-        if self._sink is not None:
-            self._sink.close()
+        """Close the sink; the ring goes on.
+
+        Raises:
+            OSError: the sink could not be written to, now or before.
+        """
+        sink, self._sink = self._sink, None
+        if sink is None:
+            return
+        try:
+            sink.close()
+        except OSError as error:
+            raise self._sink_error or error from None
+        if self._sink_error is not None:
+            raise self._sink_error

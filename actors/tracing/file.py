@@ -6,6 +6,7 @@ the cut.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 import msgpack
@@ -41,7 +42,11 @@ class TraceFile:
         self._packer = msgpack.Packer()
         self._pending: list[bytes] = [self._packer.pack([FORMAT, list(TraceEvent._fields)])]
         self._flushed_s = 0.0
-        self._flush()
+        try:
+            self._flush()
+        except OSError:
+            self._abandon()
+            raise
 
     def write(self, event: TraceEvent) -> None:
         """Take one event; every `FLUSH_EVENTS` events or `FLUSH_S` seconds they go to the file."""
@@ -52,17 +57,28 @@ class TraceFile:
 
     def close(self) -> None:
         """Write what is left and close the file. A second call does nothing."""
-        if not self._file.closed:
-            try:
-                self._flush()
-            finally:
-                self._file.close()
+        if self._file.closed:
+            return
+        try:
+            self._flush()
+        except OSError:
+            self._abandon()
+            raise
+        self._file.close()
+
+    def _abandon(self) -> None:
+        with contextlib.suppress(OSError):  # closing tries to write once more what could not be written
+            self._file.close()
 
     def _flush(self) -> None:
         batch = b"".join(self._pending)
         self._pending.clear()  # a batch that cannot be written is lost once, not retried for ever
-        self._file.write(batch)
-        self._file.flush()
+        try:
+            self._file.write(batch)
+            self._file.flush()
+        except OSError as error:
+            error.filename = self._file.name  # a failed write does not say where
+            raise
 
 
 def read_trace(path: Path) -> Iterator[TraceEvent]:

@@ -39,7 +39,7 @@ def _losses(report: TrainReport) -> list[str]:
         lines.append(f"training loss: {report.train_loss:.3f} nats per token in the last epoch")
     if report.val_loss is not None and report.unigram_loss is not None:
         lines.append(
-            f"validation loss: {report.val_loss:.3f} nats per token; the unigram distribution of the "
-            f"training tokens has {report.unigram_loss:.3f}, {report.unigram_loss - report.val_loss:.3f} more"
+            f"validation loss: {report.val_loss:.3f} nats per token, against {report.unigram_loss:.3f} "
+            "of the unigram distribution of the training tokens"
         )
     return lines

@@ -57,9 +57,7 @@ def _usage(error: typer.TyperException) -> str:
 def _os_error(error: OSError) -> str:
     what = error.strerror or str(error) or type(error).__name__
     place = f"{error.filename}: " if error.filename is not None else ""
-    return _one_line(
-        f"{place}{what[:1].lower()}{what[1:]}: make room, change the rights or name another path"
-    )
+    return _one_line(f"{place}{what} (make room, change the rights or name another path)")
 
 
 def _one_line(text: object) -> str:

@@ -44,10 +44,9 @@ _DATA, _MODEL, _TRAINING, _TREE, _OUTPUT = "Data", "Model", "Training", "Tree", 
 Data = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="[DATA]...",
+        metavar="DATA",
         help="Text files, or folders of them. Without any: text that Python itself carries.",
         show_default=False,
-        rich_help_panel=_DATA,
     ),
 ]
 VocabSize = Annotated[

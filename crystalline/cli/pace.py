@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Pace:
     last: StepDone | None = None
     epoch_loss: float = 0.0
     _epoch_tokens: int = 0
-    _recent: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_RECENT_STEPS))
+    _recent: deque[StepDone] = field(default_factory=lambda: deque(maxlen=_RECENT_STEPS))
 
     def take(self, step: StepDone) -> None:
         """Take in the next step."""
@@ -35,19 +36,23 @@ class Pace:
         self._epoch_tokens += step.tokens
         share = step.tokens / max(self._epoch_tokens, 1)
         self.epoch_loss = share * step.loss + (1 - share) * self.epoch_loss
-        self._recent.append((step.tokens, step.seconds))
+        self._recent.append(step)
         self.last = step
 
     @property
     def tokens_per_s(self) -> float:
         """Over the last twenty steps; 0 before the first."""
-        seconds = sum(seconds for _, seconds in self._recent)
-        return sum(tokens for tokens, _ in self._recent) / seconds if seconds > 0 else 0.0
+        seconds = sum(step.seconds for step in self._recent)
+        return sum(step.tokens for step in self._recent) / seconds if seconds > 0 else 0.0
 
     @property
     def left_s(self) -> float:
         """Seconds until the last step, if all to come are like the last twenty; 0 before the first."""
         if self.last is None:
             return 0.0
-        mean_s = sum(seconds for _, seconds in self._recent) / len(self._recent)
-        return (self.last.steps - self.last.step) * mean_s
+        return (self.last.steps - self.last.step) * fmean(step.seconds for step in self._recent)
+
+    @property
+    def busy(self) -> list[float]:
+        """For each sphere the part of the last twenty steps in which it computed; [] before the first."""
+        return [fmean(parts) for parts in zip(*(step.busy for step in self._recent), strict=True)]

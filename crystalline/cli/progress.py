@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from crystalline.cli.pace import Pace
@@ -26,22 +24,24 @@ __all__ = ["epoch_line", "progress", "spheres_shown", "step_line"]
 
 _LINE_EVERY_S: Final = 5.0
 _BARS_MAX: Final = 12  # more lines than this push everything else off a small terminal
+_BAR_WIDTH: Final = 40
 _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
 
 
 @contextmanager
-def progress(console: Console) -> Iterator[Callable[[Event], None]]:
+def progress(console: Console, preparing: str) -> Iterator[Callable[[Event], None]]:
     """Show a run while it lasts.
 
     Args:
         console: a terminal gets a display that renews itself, anything else plain lines, one every few
             seconds and one an epoch; a quiet console gets nothing.
+        preparing: what the live display says until the first step.
 
     Returns:
         A function to call with every event.
     """
     if console.is_terminal and not console.is_dumb_terminal and not console.quiet:
-        display = _LiveDisplay(console)
+        display = _LiveDisplay(console, preparing)
         # Transient: what stays on the screen are the lines of the epochs.
         with Live(get_renderable=display.render, console=console, transient=True):
             yield display.show
@@ -70,19 +70,26 @@ def epoch_line(done: EpochDone) -> str:
     )
 
 
-def spheres_shown(busy: Sequence[float]) -> RenderableType:
+def spheres_shown(busy: Sequence[float]) -> list[Text]:
     """How busy each sphere is: a bar each, or one character each where bars would fill the screen.
 
     Args:
         busy: a fraction in [0, 1] for each sphere.
     """
-    if len(busy) > _BARS_MAX:
-        eighths = "".join(_EIGHTHS[round(8 * min(max(part, 0.0), 1.0))] for part in busy)
-        return Text(f"{len(busy)} spheres, busy: {eighths}")
-    bars = Table.grid(padding=(0, 1))
-    for number, part in enumerate(busy):
-        bars.add_row(f"sphere-{number}", ProgressBar(total=1.0, completed=part, width=30), f"{part:4.0%}")
-    return bars
+    if len(busy) <= _BARS_MAX:
+        return [_bar(f"sphere-{number}", part) for number, part in enumerate(busy)]
+    eighths = "".join(_EIGHTHS[round(8 * _clipped(part))] for part in busy)
+    return [Text(f"{len(busy)} spheres: {eighths}")]
+
+
+def _bar(name: str, part: float) -> Text:
+    full = round(_BAR_WIDTH * _clipped(part))
+    bar = Text("━" * full, style="cyan").append("━" * (_BAR_WIDTH - full), style="bright_black")
+    return Text(f"{name:<10}").append(bar).append(f"{part:5.0%}")
+
+
+def _clipped(part: float) -> float:
+    return min(max(part, 0.0), 1.0)
 
 
 def _clock(seconds: float) -> str:
@@ -92,8 +99,9 @@ def _clock(seconds: float) -> str:
 
 
 class _LiveDisplay:
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, preparing: str) -> None:
         self._console = console
+        self._preparing = preparing
         self._pace = Pace()
         self._saved = ""
 
@@ -110,9 +118,9 @@ class _LiveDisplay:
         """Called by the display's own thread: reads, never changes."""
         step = self._pace.last
         if step is None:
-            return Text("the first step is under way ...")
-        overall = ProgressBar(total=step.steps, completed=step.step, width=60)
-        return Group(Text(step_line(self._pace)), overall, spheres_shown(step.busy), Text(self._saved))
+            return Text(self._preparing)
+        rows = [_bar("run", step.step / step.steps), *spheres_shown(self._pace.busy)]
+        return Group(Text(step_line(self._pace)), *rows, Text(self._saved))
 
 
 class _PlainLines:

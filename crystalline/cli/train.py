@@ -85,9 +85,8 @@ def train(
     )
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
     corpus = Corpus.from_paths(data) if data else Corpus.builtin()
-    console.print(f"preparing {corpus.name}, {corpus.size_bytes:,} bytes ...", markup=False)
     trainer = Trainer(model_config, train_config, corpus, out=out, force=force, trace=trace)
-    with progress(console) as show:
+    with progress(console, f"preparing {corpus.name}, {corpus.size_bytes:,} bytes ...") as show:
         report, signalled = anyio.run(train_until_signal, trainer, show)
     if report is not None:
         for line in conclusion(report):

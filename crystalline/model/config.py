@@ -37,7 +37,7 @@ _HF_FIXED: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """Sizes of a Llama-family transformer. The defaults make a model of 7.3 million parameters.
+    """Sizes of a Llama-family transformer. The defaults make a model of 1.3 million parameters.
 
     Attributes:
         vocab_size: number of token ids, V.
@@ -57,10 +57,10 @@ class ModelConfig:
         SettingError: a size is not positive, or two sizes do not fit together.
     """
 
-    vocab_size: int = 10_000
-    dim: int = 256
-    layers: int = 6
-    heads: int = 8
+    vocab_size: int = 4096
+    dim: int = 128
+    layers: int = 4
+    heads: int = 4
     kv_heads: int | None = None
     ffn_dim: int | None = None
     seq_len: int = 128

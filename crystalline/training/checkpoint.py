@@ -16,9 +16,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
-from contextlib import suppress
+import threading
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -43,6 +44,8 @@ KEPT: Final = 2
 _TRAINING, _MANIFEST, _PROGRESS = "training", "manifest.json", "progress.json"
 _OPTIMIZER = "optimizer.safetensors"
 _LATEST, _CHECKPOINTS = "latest", "checkpoints"
+_LOCK_S = 0.1
+_REMEDY = "use the checkpoint before it, or train again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,32 +111,49 @@ class RunFolder:
         self._replaces = _check_output(path, force=force)
         self._tokenizer_json = tokenizer_json
         self._record = {"settings": asdict(train), "data_fingerprint": data_fingerprint}
-        self._begun = False
+        self._newest = ""
+        self._lock = threading.Lock()
 
     def save(self, token: JobToken, snapshot: Snapshot) -> Path:
         """Write a checkpoint, make it the latest, and drop those that are too old; return its folder.
 
         Raises:
-            OutputError: it cannot be written; what was there before is as it was.
+            OutputError: it cannot be written; what was there before is as it was, or the new one is whole.
             JobAbandoned: nobody waits any more; likewise.
         """
         try:
-            return self._save(token, snapshot)
+            with self._writing(token):
+                return self._save(token, snapshot)
         except OSError as error:
             raise OutputError(
                 f"cannot write the checkpoint of step {snapshot.progress.step} under {self.path}: "
-                f"{error.strerror or error}. Earlier checkpoints are intact; make room, or choose another --out"
+                f"{error.strerror or error}. Earlier checkpoints are intact; make room, or choose another "
+                "--out"
             ) from error
+
+    @contextmanager
+    def _writing(self, token: JobToken) -> Iterator[None]:
+        """One at a time: a save that was given up may still be at it in its thread."""
+        while not self._lock.acquire(timeout=_LOCK_S):
+            token.check()
+        try:
+            token.check()
+            yield
+        finally:
+            self._lock.release()
 
     def _save(self, token: JobToken, snapshot: Snapshot) -> Path:
         name = f"step-{snapshot.progress.step:08d}"
-        if not self._begun:
+        folder = self.path / _CHECKPOINTS / name
+        if not self._newest:
             self._begin(token, snapshot, name)
-        else:
-            self._write(token, snapshot, self.path / _CHECKPOINTS / name)
+        elif self._newest != name:
+            self._write(token, snapshot, folder)
             _point(self.path / _LATEST, f"{_CHECKPOINTS}/{name}")
+            self._newest = name
+            _sync(self.path)
             self._prune(name)
-        return self.path / _CHECKPOINTS / name
+        return folder
 
     def _begin(self, token: JobToken, snapshot: Snapshot, name: str) -> None:
         """The first checkpoint: the whole run folder is made beside its name, then takes the place."""
@@ -145,14 +165,13 @@ class RunFolder:
             _point(fresh / _LATEST, f"{_CHECKPOINTS}/{name}")
             for file in checkpoint.iterdir():
                 _point(fresh / file.name, f"{_LATEST}/{file.name}")
+            _sync(fresh)
             if self._replaces:
-                with _beside(self.path) as old:
-                    self.path.rename(old / "old")
-                    fresh.rename(self.path)
+                _replace(self.path, fresh)
             else:
                 fresh.rename(self.path)
+        self._newest = name
         _sync(self.path.parent)
-        self._begun = True
 
     def _write(self, token: JobToken, snapshot: Snapshot, folder: Path) -> None:
         with _beside(folder) as fresh:
@@ -170,17 +189,19 @@ class RunFolder:
                 "weights_sha256": snapshot.weights_sha256,
                 **self._record,
             }
-            (training / _PROGRESS).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            (training / _PROGRESS).write_text(_json(record), encoding="utf-8")
             token.check()
-            manifest = {str(file.relative_to(fresh)): _sha256(file) for file in _files(fresh)}
-            (training / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+            manifest: dict[str, object] = {
+                file.relative_to(fresh).as_posix(): _sha256(file) for file in _files(fresh)
+            }
+            (training / _MANIFEST).write_text(_json(manifest), encoding="utf-8")
             for file in _files(fresh):
                 _sync(file)
             _sync(training)
             _sync(fresh)
             token.check()
-            if folder.exists():  # left by a run that was stopped between its rename and its link
-                shutil.rmtree(folder)
+            if folder.exists():  # left by a save that failed before it could link to it
+                _remove(folder)
             fresh.rename(folder)
         _sync(folder.parent)
 
@@ -188,7 +209,7 @@ class RunFolder:
         names = sorted(folder.name for folder in (self.path / _CHECKPOINTS).glob("step-*"))
         older = [name for name in names if name < newest]
         for name in older[: -(KEPT - 1)]:
-            shutil.rmtree(self.path / _CHECKPOINTS / name)
+            _remove(self.path / _CHECKPOINTS / name)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -203,8 +224,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     manifest = _read_json(folder / _TRAINING / _MANIFEST)
     for name, sha256 in manifest.items():
         file = folder / name
-        if not file.is_file() or _sha256(file) != sha256:
-            raise ModelFolderError(f"{file} is missing or damaged: it is not what was saved")
+        if _sha256_or_none(file) != sha256:
+            raise ModelFolderError(f"{file} is missing or damaged, it is not what was saved: {_REMEDY}")
     config, weights = load_model(folder)
     moments = safetensors.numpy.load_file(folder / _TRAINING / _OPTIMIZER)
     record = _read_json(folder / _TRAINING / _PROGRESS)
@@ -212,7 +233,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         buffers = AdamWBuffers(weights, moments["first_moment"], moments["second_moment"])
         progress = Progress(**{name: int(str(record[name])) for name in ("epoch", "step", "step_in_epoch")})
     except (KeyError, ValueError) as error:
-        raise ModelFolderError(f"{folder} holds no whole training state: {error} is missing") from None
+        raise ModelFolderError(f"{folder} holds no whole training state ({error}): {_REMEDY}") from None
     return Checkpoint(config, buffers, progress, record)
 
 
@@ -222,46 +243,65 @@ def _check_output(path: Path, *, force: bool) -> bool:
     Raises:
         OutputError: the place cannot be used.
     """
-    exists = path.exists() or path.is_symlink()
-    if exists and not force:
-        raise OutputError(f"{path} exists: choose another --out, or --force to replace it")
-    empty = path.is_dir() and not path.is_symlink() and not any(path.iterdir())
-    if exists and not empty and not (path / _LATEST).is_symlink():
-        raise OutputError(f"{path} exists and was not made by a training run: --force does not delete it")
     try:
+        exists = os.path.lexists(path)
+        if exists and not force:
+            raise OutputError(f"{path} exists: choose another --out, or --force to replace it")
+        if exists and not _replaceable(path):
+            raise OutputError(
+                f"{path} exists and was not made by a training run, so --force does not delete it: "
+                "choose another --out"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         with _beside(path):
-            pass
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to {path}: {error.strerror or error}; choose another --out"
-        ) from error
-    return exists
+            return exists
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot write to {path}: {reason}; choose another --out") from error
 
 
-class _beside:  # noqa: N801 - used like a function
+def _replaceable(path: Path) -> bool:
+    """Whether nothing but an earlier run is lost with `path`."""
+    if path.is_symlink() or not path.is_dir():
+        return False
+    latest = path / _LATEST
+    return not any(path.iterdir()) or (latest.is_symlink() and latest.readlink().parts[0] == _CHECKPOINTS)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
     """A fresh folder next to `path`; whatever is still in it at the end is deleted."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> Path:
-        made = tempfile.mkdtemp(prefix=f".{self._path.name}.new-", dir=self._path.parent)
-        self._fresh = self._path.parent / made
-        self._fresh.chmod(0o755)
-        return self._fresh
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._fresh, ignore_errors=True)
+    # Not `tempfile.mkdtemp`, whose folders only their owner can read: these become the model's.
+    fresh = path.with_name(f".{path.name}.new-{secrets.token_hex(4)}")
+    fresh.mkdir()
+    try:
+        yield fresh
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _point(link: Path, target: str) -> None:
     """Make or replace a symbolic link in one step."""
-    fresh = link.with_name(f".{link.name}.new-{os.getpid()}")
-    with suppress(FileNotFoundError):
-        fresh.unlink()
-    fresh.symlink_to(target)
-    fresh.replace(link)
+    with _beside(link) as fresh:
+        (fresh / link.name).symlink_to(target)
+        (fresh / link.name).replace(link)
+
+
+def _replace(path: Path, fresh: Path) -> None:
+    """Put `fresh` in the place of the folder `path`, or leave that as it was."""
+    with _beside(path) as aside:
+        path.rename(aside / path.name)
+        try:
+            fresh.rename(path)
+        except OSError:
+            (aside / path.name).rename(path)
+            raise
+
+
+def _remove(folder: Path) -> None:
+    """Delete a folder that must never be seen in part."""
+    with _beside(folder) as aside:
+        folder.rename(aside / folder.name)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -271,6 +311,13 @@ def _files(folder: Path) -> Iterator[Path]:
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sha256_or_none(file: Path) -> str | None:
+    try:
+        return _sha256(file)
+    except OSError:
+        return None
 
 
 def _sync(path: Path) -> None:
@@ -283,11 +330,17 @@ def _sync(path: Path) -> None:
 
 def _read_json(path: Path) -> dict[str, object]:
     try:
-        found = json.loads(path.read_bytes())
+        content = path.read_bytes()
+        found = json.loads(content)
     except OSError as error:
-        raise ModelFolderError(f"cannot read {path}: {error.strerror or error}") from None
-    except ValueError:
-        raise ModelFolderError(f"{path} is damaged: it is not JSON") from None
-    if not isinstance(found, dict):
-        raise ModelFolderError(f"{path} is damaged: it holds no object")
+        raise ModelFolderError(f"cannot read {path}: {error.strerror or error}; {_REMEDY}") from None
+    except (ValueError, RecursionError):
+        raise ModelFolderError(f"{path} is damaged, it is not JSON: {_REMEDY}") from None
+    # Written in one way only, so that in the manifest, which nothing else vouches for, every byte counts.
+    if not isinstance(found, dict) or content != _json(found).encode():
+        raise ModelFolderError(f"{path} is damaged, it is not what was saved: {_REMEDY}")
     return found
+
+
+def _json(content: dict[str, object]) -> str:
+    return json.dumps(content, indent=2) + "\n"

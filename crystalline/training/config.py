@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass
 
 from crystalline.errors import SettingError
 
 __all__ = ["TrainConfig"]
 
-# A message names each shard's arrays, and a head has a limited number of entries.
-_SHARDS_MAX = 1024
+# A message names each shard's arrays and each sphere's times, and a message's head is limited.
+_SHARDS_MAX = _SPHERES_MAX = 1024
+# Root lists the steps of every epoch.
+_EPOCHS_MAX = 1_000_000
+# 31 years: beyond any use, and deadlines still fit the clock.
+_TIMEOUT_MAX_S = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +25,9 @@ class TrainConfig:
     change a bit of it.
 
     Attributes:
-        spheres: workers in the tree, at least 1.
-        shards: parts that each batch is cut into, at least 1. More spheres than shards rest.
-        epochs: passes over the training text.
+        spheres: workers in the tree, 1 to 1024.
+        shards: parts that each batch is cut into, 1 to 1024. More spheres than shards rest.
+        epochs: passes over the training text, at most a million.
         steps: at most this many optimizer steps in the whole run; None for no limit.
         batch_size: sequences in a step.
         lr: peak learning rate.
@@ -44,9 +48,9 @@ class TrainConfig:
     shards: int = 12
     epochs: int = 3
     steps: int | None = None
-    batch_size: int = 36
-    lr: float = 1e-3
-    warmup: int = 20
+    batch_size: int = 24
+    lr: float = 3e-3
+    warmup: int = 50
     weight_decay: float = 0.1
     clip: float = 1.0
     val_fraction: float = 0.05
@@ -62,13 +66,17 @@ class TrainConfig:
             _check_whole(name, getattr(self, name), 0)
         if self.steps is not None:
             _check_whole("steps", self.steps, 1)
-        if self.shards > _SHARDS_MAX:
-            raise SettingError(f"shards is {self.shards}: choose at most {_SHARDS_MAX}")
-        for name in ("lr", "weight_decay", "clip", "val_fraction"):
+        for name, most in (("spheres", _SPHERES_MAX), ("shards", _SHARDS_MAX), ("epochs", _EPOCHS_MAX)):
+            if getattr(self, name) > most:
+                raise SettingError(f"{name} is {getattr(self, name)}: choose at most {most}")
+        for name in ("lr", "weight_decay", "clip", "val_fraction", "epoch_timeout_s", "job_timeout_s"):
             _check_number(name, getattr(self, name))
         for name in ("epoch_timeout_s", "job_timeout_s"):
-            if _check_number(name, getattr(self, name)) == 0:
-                raise SettingError(f"{name} is 0: choose a number of seconds above 0")
+            if not 0 < getattr(self, name) <= _TIMEOUT_MAX_S:
+                raise SettingError(
+                    f"{name} is {getattr(self, name)!r}: choose a number of seconds above 0, "
+                    f"at most {_TIMEOUT_MAX_S:.0f}"
+                )
         if self.val_fraction >= 1:
             raise SettingError(f"val_fraction is {self.val_fraction}: choose a part in [0, 1)")
 
@@ -78,7 +86,8 @@ def _check_whole(name: str, value: object, least: int) -> None:
         raise SettingError(f"{name} is {value!r}: choose a whole number, {least} or more")
 
 
-def _check_number(name: str, value: float) -> float:
-    if isinstance(value, bool) or not math.isfinite(value) or value < 0:
+def _check_number(name: str, value: object) -> None:
+    # A whole number may be too large to become a float, but never too large to be compared with one.
+    fits = isinstance(value, int | float) and 0 <= value <= sys.float_info.max
+    if isinstance(value, bool) or not fits:
         raise SettingError(f"{name} is {value!r}: choose a finite number, 0 or more")
-    return value

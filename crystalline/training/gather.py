@@ -9,33 +9,45 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from actors import ActorDown, ActorRef, AskError, AskFailed, Context, Request
-from crystalline.errors import TrainingError
+from crystalline.errors import NonFiniteError, TrainingError
 
-__all__ = ["ask_each", "gather"]
+__all__ = ["Reasons", "ask_each", "gather"]
 
 R = TypeVar("R")
 Refs = Mapping[ActorRef[Any], Request[R]]
+Reasons = Mapping[ActorRef[Any], str]
 
 
-async def ask_each(ctx: Context, asks: Refs[R]) -> tuple[dict[ActorRef[Any], R], list[ActorRef[Any]]]:
+async def ask_each(
+    ctx: Context, asks: Refs[R], earlier: Reasons | None = None
+) -> tuple[dict[ActorRef[Any], R], Reasons]:
     """Ask every sphere once.
 
+    Args:
+        ctx: of the handler that asks.
+        asks: what to ask of whom.
+        earlier: why spheres failed when they were asked before, for the story.
+
     Returns:
-        The answers, and the spheres that failed and are being restarted.
+        The answers, and the spheres that failed and are being restarted, each with the reason.
 
     Raises:
+        NonFiniteError: a sphere found that the numbers are not finite. Trying again gives the same ones.
         TrainingError: a sphere is lost for good, did not answer within the handler's time, or does not
             understand.
     """
     refs = list(asks)
     outcomes = await ctx.ask_all([(ref, asks[ref]) for ref in refs], timeout_s=ctx.remaining_s)
     answers: dict[ActorRef[Any], R] = {}
-    restarting: list[ActorRef[Any]] = []
+    restarting: dict[ActorRef[Any], str] = {}
     for ref, outcome in zip(refs, outcomes, strict=True):
+        if isinstance(outcome, AskFailed) and outcome.error_type == NonFiniteError.__name__:
+            raise NonFiniteError(outcome.error_text) from outcome
         if _worth_another_try(outcome):
-            restarting.append(ref)
+            restarting[ref] = str(outcome)
         elif isinstance(outcome, AskError):
-            raise TrainingError(f"{ref} could not do its part: {outcome}") from outcome
+            story = f"; before that, {earlier[ref]}" if earlier and ref in earlier else ""
+            raise TrainingError(f"{ref} could not do its part: {outcome}{story}") from outcome
         else:
             answers[ref] = outcome
     return answers, restarting
@@ -50,10 +62,12 @@ async def gather(ctx: Context, asks: Refs[R]) -> list[R]:
         TrainingError: as `ask_each`.
     """
     answers: dict[ActorRef[Any], R] = {}
-    pending = list(asks)
+    pending: Refs[R] = asks
+    restarting: Reasons = {}
     while pending:
-        found, pending = await ask_each(ctx, {ref: asks[ref] for ref in pending})
+        found, restarting = await ask_each(ctx, pending, restarting)
         answers |= found
+        pending = {ref: asks[ref] for ref in restarting}
     return [answers[ref] for ref in asks]
 
 

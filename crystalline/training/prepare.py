@@ -73,13 +73,14 @@ def prepare(
             data_fingerprint=corpus.fingerprint,
         )
     token.check()
+    # First what grows fastest with the sizes: absurd ones end here, as a MemoryError.
+    memory = RunMemory(config, initialise(config, train.seed))
     work = ShardWork(
         config,
         shards=train.shards,
         rows_max=-(-min(train.batch_size, windows.count) // train.shards),
         weight_decay=train.weight_decay,
     )
-    memory = RunMemory(config, initialise(config, train.seed))
     seat = Seat(TreePlan(train.spheres), memory, work, train.job_timeout_s)
     return Prepared(config, windows, _unigram_loss(windows, config.vocab_size), seat, folder)
 

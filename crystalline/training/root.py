@@ -26,7 +26,7 @@ from crystalline.model import layout_of, name_at, weights_sha256
 from crystalline.optim import clip_scale, global_norm, learning_rate
 from crystalline.training.checkpoint import Progress, Snapshot
 from crystalline.training.events import EpochDone, Saved, SphereTime, StepDone
-from crystalline.training.gather import ask_each, gather
+from crystalline.training.gather import Reasons, ask_each, gather
 from crystalline.training.messages import (
     ApplySlices,
     ComputeShards,
@@ -44,6 +44,7 @@ from crystalline.training.sphere import spawn_spheres
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from actors import JobToken
     from crystalline.data import Windows
     from crystalline.training.checkpoint import RunFolder
     from crystalline.training.config import TrainConfig
@@ -87,6 +88,7 @@ class Root(Actor):
             self._train.epochs,
             self._train.steps,
         )
+        self._steps_in_run = sum(self._steps)
         self._progress = Progress(epoch=0, step=0, step_in_epoch=0)
         self._saved: SaveReport | None = None
         self._tokens = 0
@@ -144,14 +146,14 @@ class Root(Actor):
         before = self._usage[:, 0].copy()
         losses, nodes = await self._gradients(epoch, step, tokens, inputs, targets, ctx)
         rate = learning_rate(
-            step - 1, peak=self._train.lr, warmup_steps=self._train.warmup, total_steps=sum(self._steps)
+            step - 1, peak=self._train.lr, warmup_steps=self._train.warmup, total_steps=self._steps_in_run
         )
         norm = await self._update(step, nodes, rate, ctx)
         seconds = time.perf_counter() - begun_s
         return StepDone(
             epoch=epoch,
             step=step,
-            steps=sum(self._steps),
+            steps=self._steps_in_run,
             loss=_ordered_sum(losses) / tokens,
             grad_norm=norm,
             learning_rate=rate,
@@ -193,15 +195,16 @@ class Root(Actor):
         Loops until an attempt lost no sphere: restarts are limited, so this ends.
 
         Raises:
-            NonFiniteError: the gradient is not finite; the weights were not touched.
+            NonFiniteError: the gradient or what it leads to is not finite; the weights were not touched.
             TrainingError: a sphere is lost for good.
         """
         slices = len(self._settings.seat.work.slices)
+        restarting: Reasons = {}
         while True:
             attempt = self._memory.attempt
             reduce = ReduceSlices(step, attempt, 0, slices, nodes)
             asks = self._shared_out(reduce, slices)
-            squared, restarting = await ask_each(ctx, asks)
+            squared, restarting = await ask_each(ctx, asks, restarting)
             if not restarting:
                 parts = [squared[ref] for ref in asks]
                 self._add_usage(parts)
@@ -229,7 +232,12 @@ class Root(Actor):
         return global_norm(squares.tolist())
 
     async def _validate(self, epoch: int, ctx: Context) -> float | None:
-        """Mean loss over the held-out text, None without any."""
+        """Mean loss over the held-out text, None without any.
+
+        Raises:
+            NonFiniteError: it is not finite.
+            TrainingError: a sphere is lost for good.
+        """
         held_out = self._windows.validation
         total, tokens = 0.0, 0
         for at in range(steps_per_epoch(len(held_out), self._train.batch_size)):
@@ -238,6 +246,11 @@ class Root(Actor):
             parts = await gather(ctx, self._shared_out(whole, len(inputs)))
             total += _ordered_sum(np.concatenate([part.losses for part in parts]))
             tokens += sum(int(np.count_nonzero(shard >= 0)) for shard in targets)
+        if not math.isfinite(total):
+            raise NonFiniteError(
+                f"epoch {epoch}: the loss on the held-out text is {total}; no checkpoint of these weights is "
+                "made. A lower learning rate may help"
+            )
         return total / tokens if tokens else None
 
     def _cut(self, indices: Array) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
@@ -254,7 +267,7 @@ class Root(Actor):
     async def _save(self, ctx: Context) -> SaveReport:
         if self._saved is not None and self._saved.step == self._progress.step:
             return self._saved
-        sha256 = weights_sha256(self._memory.current.weights)
+        sha256 = await ctx.offload(_hash, self._memory.current.weights)
         folder = self._settings.folder
         path = None
         if folder is not None:
@@ -285,6 +298,10 @@ class Root(Actor):
             spheres=spheres,
         )
         ctx.tell(self._settings.listener, done)
+
+
+def _hash(_token: JobToken, weights: Array) -> str:
+    return weights_sha256(weights)
 
 
 def _ordered_sum(values: Array) -> float:

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ControlSphere", "Sphere", "spawn_spheres"]
 
-SUPERVISION = Supervision(max_restarts=3, window_s=60.0, backoff_s=0.02)
-
 Usage = np.ndarray[Any, Any]
 
 
@@ -57,9 +55,13 @@ class Seat:
 async def spawn_spheres(ctx: Context, parent: int | None, seat: Seat) -> dict[int, ActorRef[Any]]:
     """Start the spheres below `parent` (None: below Root); return them by number."""
     below: dict[int, ActorRef[Any]] = {}
+    # A part that fails every time must exhaust the restarts, even if each try takes as long as it may, and
+    # even if it is a child that fails so, and takes its parent along.
+    window_s = 60.0 + 20.0 * seat.job_timeout_s
+    supervision = Supervision(max_restarts=3, window_s=window_s, backoff_s=0.02)
     for index in seat.plan.below[parent]:
         actor = ControlSphere if seat.plan.below[index] else Sphere
-        below[index] = await ctx.spawn(actor, index, seat, name=f"sphere-{index}", supervision=SUPERVISION)
+        below[index] = await ctx.spawn(actor, index, seat, name=f"sphere-{index}", supervision=supervision)
     return below
 
 
@@ -202,8 +204,8 @@ class ControlSphere(Actor):
         """Ask each child once. A lost one may still write, so the attempt is void: Root makes another."""
         parts = self._parts(msg, len(self._seat.work.slices))
         answers, restarting = await ask_each(ctx, parts)
-        if restarting:
-            raise TrainingError(f"attempt {msg.attempt} lost {restarting[0]}")
+        for ref, reason in restarting.items():
+            raise TrainingError(f"step {msg.step}, attempt {msg.attempt} lost {ref}: {reason}")
         return [answers[ref] for ref in parts]
 
     def _usage(self, begun_s: float, busy_s: float, parts: Sequence[Any]) -> Usage:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 from threadpoolctl import threadpool_limits
 
-from actors import ActorError, ActorSystem, AskFailed, DaemonExecutor, JobToken, Receiver
+from actors import ActorError, ActorSystem, AskFailed, DaemonExecutor, Expired, JobToken, Receiver
 from crystalline import errors
 from crystalline.errors import CrystallineError, SettingError, TrainingError
 from crystalline.model import weights_sha256
@@ -21,7 +22,7 @@ from crystalline.training.prepare import Prepared, prepare
 from crystalline.training.root import Root, RootSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -88,8 +89,10 @@ class Trainer:
         self._begun_epochs = 0
 
     async def __aenter__(self) -> Self:
+        if self._prepared is not None:
+            raise SettingError("this trainer was opened before: make a new one for another run")
         async with AsyncExitStack() as stack:
-            stack.enter_context(threadpool_limits(limits=1, user_api="blas"))
+            stack.enter_context(_one_blas_thread())
             self._prepared = await _in_thread(
                 prepare, self._model, self._train, self._corpus, self._out, force=self._force
             )
@@ -151,11 +154,11 @@ class Trainer:
         Raises:
             NonFiniteError: a loss or gradient was not finite; weights and checkpoints are those before.
             OutputError: a checkpoint could not be written.
-            TrainingError: an epoch failed; the text tells how.
+            TrainingError: an epoch failed, the text tells how; or the training was cancelled elsewhere.
 
         Cancelling it abandons the step under way; the last checkpoint stays.
         """
-        return await self._begin()
+        return await _result(self._begin())
 
     async def events(self) -> AsyncIterator[Event]:
         """Yield what happens, from now to the end of training; starts it if need be.
@@ -170,7 +173,7 @@ class Trainer:
         if receiver is not None:
             async for event in receiver:
                 yield event
-        await fitting
+        await _result(fitting)
 
     async def stop(self) -> None:
         """End the training early: the step under way is abandoned and a checkpoint is saved.
@@ -206,7 +209,7 @@ class Trainer:
                 report = await self._train_epoch(epoch)
                 if report is not None:
                     self._reports.append(report)
-            saved: SaveReport = await self._ask(Save(), _SAVE_S)
+            saved: SaveReport = await self._ask(Save(), _SAVE_S, "the last checkpoint")
         finally:
             if self._receiver is not None:
                 self._receiver.close()
@@ -215,20 +218,20 @@ class Trainer:
     async def _train_epoch(self, epoch: int) -> EpochReport | None:
         """Train one epoch; None when `stop` ended it."""
         timeout_s = self._train.epoch_timeout_s
-        ask = self._ask(TrainEpoch(epoch, timeout_s), timeout_s)
+        ask = self._ask(TrainEpoch(epoch, timeout_s), timeout_s, f"epoch {epoch}")
         self._epoch = asyncio.create_task(ask, name=f"crystalline-epoch-{epoch}")
         try:
             return await self._epoch
         except asyncio.CancelledError:
-            if self._stopping and self._epoch.done():
+            if self._stopping and not _being_cancelled():
                 return None
             raise
         finally:
             self._epoch.cancel()
             self._epoch = None
 
-    async def _ask(self, request: Request[Any], timeout_s: float) -> Any:
-        """Ask Root; an error of ours that happened there is raised as itself.
+    async def _ask(self, request: Request[Any], timeout_s: float, what: str) -> Any:
+        """Ask Root for `what`; an error of ours that happened there is raised as itself.
 
         Raises:
             CrystallineError: what Root failed with.
@@ -238,11 +241,14 @@ class Trainer:
         try:
             return await self.system.ask(self._root, request, timeout_s=timeout_s)
         except AskFailed as failure:
-            ours = getattr(errors, failure.error_type, TrainingError)
-            text = failure.error_text if issubclass(ours, CrystallineError) else str(failure)
-            raise ours(text) from failure
+            if failure.error_type in errors.__all__:
+                ours: type[CrystallineError] = getattr(errors, failure.error_type)
+                raise ours(failure.error_text) from failure
+            raise TrainingError(f"{what} failed: {failure}") from failure
+        except Expired as error:
+            raise TrainingError(f"{what} was not done within {timeout_s:g} s: allow it more time") from error
         except ActorError as error:
-            raise TrainingError(f"training ended: {error}") from error
+            raise TrainingError(f"{what} was not done: {error}") from error
 
     async def _end_fitting(self) -> None:
         """Leave no task behind: what `fit` has under way is cancelled, its error was somebody else's."""
@@ -273,6 +279,51 @@ class Trainer:
             resting=len(self.resting),
             interrupted=saved.step < self.steps,
         )
+
+
+async def _result(fitting: asyncio.Task[TrainReport]) -> TrainReport:
+    """The report. A training that others have cancelled is an error here, and no cancellation.
+
+    Raises:
+        CrystallineError: as `Trainer.fit`.
+    """
+    try:
+        return await fitting
+    except asyncio.CancelledError:
+        if _being_cancelled():
+            raise
+        raise TrainingError("the training was cancelled before its end: make a new trainer") from None
+
+
+def _being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+class _BlasLimit:
+    """The process has one number of BLAS threads: the first trainer to open sets it, the last restores it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open = 0
+        self._limits: threadpool_limits | None = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._open == 0:
+                self._limits = threadpool_limits(limits=1, user_api="blas")
+            self._open += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open -= 1
+                if self._open == 0 and self._limits is not None:
+                    self._limits.restore_original_limits()
+
+
+_one_blas_thread = _BlasLimit()
 
 
 async def _in_thread(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crystalline.model import ModelConfig, Parameters, Workspace, layout_of, loss, loss_and_gradient
+from crystalline.errors import NonFiniteError
+from crystalline.model import (
+    ModelConfig,
+    Parameters,
+    Workspace,
+    layout_of,
+    loss,
+    loss_and_gradient,
+    name_at,
+)
 from crystalline.optim import SLICE, AdamW, AdamWBuffers, adamw_update, slice_bounds, sum_of_squares
 from crystalline.training.memory import Pool, Target
 from crystalline.training.reduce import Node, covering_nodes, tree_sum
@@ -169,21 +178,39 @@ class ShardWork:
         return squares, time.perf_counter() - begun_s
 
     def apply(self, token: JobToken, target: Target, current: AdamWBuffers, request: ApplySlices) -> float:
-        """Write slices of the next weights and moments into the target; return the seconds that took."""
+        """Write slices of the next weights and moments into the target; return the seconds that took.
+
+        Raises:
+            NonFiniteError: what was made is not finite; the current weights are as they were.
+            JobAbandoned: nobody waits any more.
+        """
         begun_s = time.perf_counter()
         hyper = AdamW(learning_rate=request.learning_rate, weight_decay=self._weight_decay)
         for lo, hi in self.slices[request.lo : request.hi]:
             token.check()
-            adamw_update(
-                target.buffers.part(lo, hi),
-                current.part(lo, hi),
-                target.gradient[lo:hi],
-                step=request.step,
-                hyper=hyper,
-                gradient_scale=request.gradient_scale,
-                decay_end=self._decay_end - lo,
-            )
+            part = target.buffers.part(lo, hi)
+            with np.errstate(all="ignore"):  # what is not finite is found below
+                adamw_update(
+                    part,
+                    current.part(lo, hi),
+                    target.gradient[lo:hi],
+                    step=request.step,
+                    hyper=hyper,
+                    gradient_scale=request.gradient_scale,
+                    decay_end=self._decay_end - lo,
+                )
+            self._check_finite(request.step, lo, part)
         return time.perf_counter() - begun_s
+
+    def _check_finite(self, step: int, lo: int, part: AdamWBuffers) -> None:
+        for kind, made in zip(("weights", "first moment", "second moment"), part, strict=True):
+            finite = np.isfinite(made)
+            if not finite.all():
+                tensor = name_at(layout_of(self.config), lo + int(finite.argmin()))
+                raise NonFiniteError(
+                    f"step {step}: the new {kind} of {tensor} would not be finite; the weights were not "
+                    "changed. A lower learning rate or a smaller clip may help"
+                )
 
 
 class _SliceSums:

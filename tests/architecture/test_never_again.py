@@ -18,10 +18,10 @@ NODE = re.compile(r"`(tests/[\w/]+\.py)::([\w:]+)`")
 
 
 def _rows(heading: str) -> list[re.Match[str]]:
-    """The rows of the table under a heading of tests/README.md, without its two lines of head."""
+    """The rows of the table under a heading of tests/README.md, without its head."""
     text = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
     section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    return list(ROW.finditer(section))[2:]
+    return list(ROW.finditer(section))[1:]
 
 
 def _names(path: Path) -> set[str]:

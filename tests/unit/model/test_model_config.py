@@ -11,8 +11,11 @@ from crystalline.errors import ModelFolderError, SettingError
 from crystalline.model import ModelConfig, layout_of
 
 
-def test_the_defaults_are_the_headline_sizes() -> None:
-    config = ModelConfig()
+HEADLINE = ModelConfig(vocab_size=10_000, dim=256, layers=6, heads=8)
+
+
+def test_sizes_left_out_follow_from_the_others() -> None:
+    config = HEADLINE
     assert (config.kv_heads, config.ffn_dim, config.head_dim) == (8, 688, 32)
     assert config.parameter_count() == layout_of(config).size
     assert 7.2e6 < config.parameter_count() < 7.4e6
@@ -93,7 +96,7 @@ def test_the_newer_spelling_of_the_rotary_base_is_read() -> None:
 
 
 def test_absent_optional_keys_mean_what_transformers_means() -> None:
-    content = ModelConfig(kv_heads=8).to_hf()
+    content = ModelConfig().to_hf()
     for key in ("num_key_value_heads", "rms_norm_eps", "tie_word_embeddings", "rope_theta", "head_dim"):
         del content[key]
     assert ModelConfig.from_hf(content) == ModelConfig(norm_eps=1e-6, tied=False)
@@ -117,7 +120,7 @@ def test_absent_optional_keys_mean_what_transformers_means() -> None:
 )
 def test_a_config_that_cannot_be_computed_is_refused_by_name(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelFolderError, match=message):
-        ModelConfig.from_hf(ModelConfig().to_hf() | change)
+        ModelConfig.from_hf(HEADLINE.to_hf() | change)
 
 
 @pytest.mark.parametrize("key", ["vocab_size", "hidden_size", "intermediate_size", "max_position_embeddings"])

@@ -1,0 +1,170 @@
+"""Every option of `crystalline train` changes something that can be seen, and every one is tested."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import pytest
+
+from actors.tracing import read_trace
+from crystalline.cli.train import train
+from tests.helpers.command import TINY, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.helpers.command import Finished
+
+pytestmark = pytest.mark.e2e
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left behind."""
+
+    done: Finished
+    out: Path
+
+    @property
+    def report(self) -> dict[str, Any]:
+        return self.done.json()
+
+    @property
+    def model(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.out / "config.json").read_text())
+        return found
+
+    @property
+    def checkpoints(self) -> list[str]:
+        return sorted(path.name for path in (self.out / "checkpoints").iterdir())
+
+
+def weights(of: Run) -> str:
+    return str(of.report["weights_sha256"])
+
+
+def model(key: str) -> Callable[[Run], Any]:
+    return lambda of: of.model[key]
+
+
+def report(key: str) -> Callable[[Run], Any]:
+    return lambda of: of.report[key]
+
+
+# Option -> the value to give it, and what must be another than without it.
+EFFECTS: dict[str, tuple[str, Callable[[Run], Any]]] = {
+    "vocab-size": ("280", model("vocab_size")),
+    "seq-len": ("8", model("max_position_embeddings")),
+    "val-fraction": ("0", report("val_loss")),
+    "layers": ("2", model("num_hidden_layers")),
+    "dim": ("32", model("hidden_size")),
+    "heads": ("1", model("num_attention_heads")),
+    "kv-heads": ("1", model("num_key_value_heads")),
+    "ffn-dim": ("24", model("intermediate_size")),
+    "epochs": ("2", report("epochs")),
+    "steps": ("1", report("steps")),
+    "batch-size": ("12", report("steps")),
+    "lr": ("0.5", weights),
+    "warmup": ("1", weights),
+    "weight-decay": ("0.9", weights),
+    "clip": ("0.001", weights),
+    "seed": ("1", weights),
+    "spheres": ("3", report("spheres")),
+    "shards": ("5", weights),
+    "save-every": ("1", lambda of: of.checkpoints),
+}
+# Options whose effect is not a value in a table: the name of the test that sees it.
+ELSEWHERE = {
+    "out": "test_out_is_where_the_model_is",
+    "epoch-timeout": "test_an_epoch_that_takes_too_long_fails",
+    "trace": "test_trace_records_the_messages",
+    "config": "test_a_config_file_gives_options_and_the_command_line_wins",
+    "json": "test_json_is_one_object_with_the_agreed_keys",
+    "quiet": "test_quiet_prints_nothing",
+    "force": "test_force_replaces_a_run",
+}
+
+
+@pytest.fixture(scope="module")
+def trainer(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
+    """Train with some more words; the same words give the same run."""
+
+    @cache
+    def trained(*words: str) -> Run:
+        out = tmp_path_factory.mktemp("run") / "out"
+        return Run(run("train", text, *TINY, "--out", out, "--json", *words), out)
+
+    return trained
+
+
+def test_no_option_is_without_a_test() -> None:
+    options = {name.replace("_", "-") for name in get_type_hints(train)} - {"data", "return"}
+    assert EFFECTS.keys() | ELSEWHERE.keys() == options
+    assert set(ELSEWHERE.values()) <= globals().keys()
+
+
+@pytest.mark.parametrize("option", EFFECTS)
+def test_the_option_has_an_effect(trainer: Callable[..., Run], option: str) -> None:
+    value, seen = EFFECTS[option]
+    assert seen(trainer(f"--{option}", value)) != seen(trainer())
+
+
+def test_what_does_not_decide_the_result_does_not_change_it(trainer: Callable[..., Run]) -> None:
+    runs = [trainer(), trainer("--spheres", "3"), trainer("--save-every", "1")]
+    assert len({weights(each) for each in runs}) == 1
+
+
+def test_out_is_where_the_model_is(trainer: Callable[..., Run]) -> None:
+    assert trainer().report["model"] == str(trainer().out)
+
+
+def test_an_epoch_that_takes_too_long_fails(text: Path, tmp_path: Path) -> None:
+    done = run("train", text, *TINY, "--out", tmp_path / "out", "--epoch-timeout", "0.000001")
+    assert done.code == 1
+    assert done.err.startswith("error: ")
+    assert "Traceback" not in done.err
+
+
+def test_trace_records_the_messages(trainer: Callable[..., Run], tmp_path: Path) -> None:
+    trainer("--trace", str(tmp_path / "trace"))
+    actors = {event.actor for event in read_trace(tmp_path / "trace")}
+    assert {"/root", "/root/sphere-0", "/root/sphere-1"} <= actors
+
+
+def test_a_config_file_gives_options_and_the_command_line_wins(
+    text: Path, trainer: Callable[..., Run], tmp_path: Path
+) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text('batch-size = 12\nval_fraction = 0\nseed = 7\njson = true\nout = "named-in-the-file"\n')
+    tiny = [
+        word for pair in zip(TINY[::2], TINY[1::2], strict=True) if pair[0] != "--batch-size" for word in pair
+    ]
+    by_file = run("train", text, *tiny, "--config", config, "--seed", "1", cwd=tmp_path).json()
+    by_words = trainer("--batch-size", "12", "--val-fraction", "0", "--seed", "1").report
+    assert by_file["weights_sha256"] == by_words["weights_sha256"]
+    assert (tmp_path / "named-in-the-file" / "config.json").is_file()
+
+
+def test_json_is_one_object_with_the_agreed_keys(trainer: Callable[..., Run]) -> None:
+    keys = "epochs steps tokens train_loss val_loss tokens_per_s wall_s spheres shards parameters model"
+    assert set(trainer().report) == {*keys.split(), "weights_sha256", "sphere_busy"}
+    assert len(trainer().done.out.splitlines()) == 1
+
+
+def test_quiet_prints_nothing(text: Path, tmp_path: Path, trainer: Callable[..., Run]) -> None:
+    silent = run("train", text, *TINY, "--out", tmp_path / "out", "--quiet")
+    assert (silent.code, silent.out, silent.err) == (0, "", "")
+    assert "crystalline generate" in trainer().done.err
+
+
+def test_force_replaces_a_run(trainer: Callable[..., Run], text: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("train", text, *TINY, "--out", out, "--seed", "1").code == 0
+    assert run("train", text, *TINY, "--out", out).code == 2
+    assert run("train", text, *TINY, "--out", out, "--force", "--json").json()["weights_sha256"] == weights(
+        trainer()
+    )
