@@ -81,6 +81,12 @@ class TraceFile:
             raise
 
 
+def _event(entry: object) -> TraceEvent:
+    if not isinstance(entry, tuple):
+        raise TypeError(f"an event is an array, not {entry!r:.40}")
+    return TraceEvent(*entry)
+
+
 def read_trace(path: Path) -> Iterator[TraceEvent]:
     """Yield the events of a trace file; ends quietly where a file was cut off.
 
@@ -95,6 +101,6 @@ def read_trace(path: Path) -> Iterator[TraceEvent]:
             if head is None or head[0] != FORMAT:
                 raise ProtocolError(f"{path} is not a trace of format {FORMAT}")
             for entry in stream:
-                yield TraceEvent(*entry)
+                yield _event(entry)
         except (ValueError, TypeError, KeyError, IndexError, msgpack.UnpackException) as error:
             raise ProtocolError(f"{path} is damaged: {error or type(error).__name__}") from None

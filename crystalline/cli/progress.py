@@ -55,7 +55,7 @@ def step_line(pace: Pace) -> str:
     if step is None:
         return ""
     return (
-        f"epoch {step.epoch}  step {step.step}/{step.steps}  loss {step.loss:.3f} "
+        f"epoch {step.epoch}/{step.epochs}  step {step.step}/{step.steps}  loss {step.loss:.3f} "
         f"(epoch {pace.epoch_loss:.3f})  {pace.tokens_per_s:,.0f} tokens/s  {_clock(pace.left_s)} left"
     )
 

@@ -37,7 +37,7 @@ _HF_FIXED: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """Sizes of a Llama-family transformer. The defaults make a model of 1.3 million parameters.
+    """Sizes of a Llama-family transformer. The defaults make a model of 1.1 million parameters.
 
     Attributes:
         vocab_size: number of token ids, V.
@@ -59,7 +59,7 @@ class ModelConfig:
 
     vocab_size: int = 4096
     dim: int = 128
-    layers: int = 4
+    layers: int = 3
     heads: int = 4
     kv_heads: int | None = None
     ffn_dim: int | None = None

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from actors import JobToken
     from crystalline.training.config import TrainConfig
 
-__all__ = ["KEPT", "Checkpoint", "Progress", "RunFolder", "Snapshot", "load_checkpoint"]
+__all__ = ["KEPT", "Checkpoint", "Progress", "RunFolder", "Snapshot", "check_output", "load_checkpoint"]
 
 KEPT: Final = 2
 """Checkpoints that stay: the newest, and the one before it in case it is damaged."""
@@ -108,7 +108,7 @@ class RunFolder:
         self, path: Path, *, force: bool, tokenizer_json: str, train: TrainConfig, data_fingerprint: str
     ) -> None:
         self.path = path
-        self._replaces = _check_output(path, force=force)
+        self._replaces = check_output(path, force=force)
         self._tokenizer_json = tokenizer_json
         self._record = {"settings": asdict(train), "data_fingerprint": data_fingerprint}
         self._newest = ""
@@ -237,7 +237,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(config, buffers, progress, record)
 
 
-def _check_output(path: Path, *, force: bool) -> bool:
+def check_output(path: Path, *, force: bool) -> bool:
     """Tell whether an earlier run is to be replaced.
 
     Raises:

@@ -16,6 +16,7 @@ class StepDone:
 
     Attributes:
         epoch: the epoch it belongs to, from 1.
+        epochs: planned.
         step: counted over the whole run, from 1.
         steps: planned in the whole run.
         loss: mean cross-entropy over the step's tokens, nats.
@@ -27,6 +28,7 @@ class StepDone:
     """
 
     epoch: int
+    epochs: int
     step: int
     steps: int
     loss: float

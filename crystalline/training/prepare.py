@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from crystalline.data import Windows, default_cache_dir, prepare_tokens, unigram_cross_entropy
 from crystalline.model import ModelConfig, initialise
-from crystalline.training.checkpoint import RunFolder
+from crystalline.training.checkpoint import RunFolder, check_output
 from crystalline.training.memory import RunMemory
 from crystalline.training.plan import TreePlan
 from crystalline.training.sphere import Seat
@@ -59,6 +59,8 @@ def prepare(
         InputError: the corpus, the settings or the output folder cannot be used.
         JobAbandoned: nobody waits any more.
     """
+    if out is not None:
+        check_output(out, force=force)  # before the long part, so that nobody waits for a refusal
     tokens = prepare_tokens(corpus, model.vocab_size, default_cache_dir())
     token.check()
     windows = Windows(tokens.tokens, model.seq_len, train.val_fraction)

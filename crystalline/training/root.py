@@ -152,6 +152,7 @@ class Root(Actor):
         seconds = time.perf_counter() - begun_s
         return StepDone(
             epoch=epoch,
+            epochs=len(self._steps),
             step=step,
             steps=self._steps_in_run,
             loss=_ordered_sum(losses) / tokens,

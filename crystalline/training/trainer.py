@@ -197,23 +197,25 @@ class Trainer:
         self._open()
         if self._fitting is None:
             self._fitting = asyncio.create_task(self._fit(), name="crystalline-fit")
+            # A callback and no `finally`: a task that is cancelled before its first step runs none of itself.
+            self._fitting.add_done_callback(lambda _: self._close_events())
         return self._fitting
 
     async def _fit(self) -> TrainReport:
         begun_s = time.perf_counter()
-        try:
-            for epoch in range(1, len(self._steps_planned()) + 1):
-                if self._stopping:
-                    break
-                self._begun_epochs = epoch
-                report = await self._train_epoch(epoch)
-                if report is not None:
-                    self._reports.append(report)
-            saved: SaveReport = await self._ask(Save(), _SAVE_S, "the last checkpoint")
-        finally:
-            if self._receiver is not None:
-                self._receiver.close()
+        for epoch in range(1, len(self._steps_planned()) + 1):
+            if self._stopping:
+                break
+            self._begun_epochs = epoch
+            report = await self._train_epoch(epoch)
+            if report is not None:
+                self._reports.append(report)
+        saved: SaveReport = await self._ask(Save(), _SAVE_S, "the last checkpoint")
         return self._report(saved, time.perf_counter() - begun_s)
+
+    def _close_events(self) -> None:
+        if self._receiver is not None:
+            self._receiver.close()
 
     async def _train_epoch(self, epoch: int) -> EpochReport | None:
         """Train one epoch; None when `stop` ended it."""

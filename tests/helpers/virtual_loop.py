@@ -47,20 +47,26 @@ class Stuck:
     def __init__(self) -> None:
         self.entered = 0
         self.left = threading.Event()
-        self._release = threading.Event()
+        self._released = threading.Event()
+        self._threads: set[threading.Thread] = set()
+        self._lock = threading.Lock()
 
-    def __call__(self, _token: JobToken, result: str = "late") -> str:
+    def __call__(self, _token: JobToken | None = None, result: str = "late") -> str:
         """Block until `release`."""
-        self.entered += 1
-        _stuck.add(threading.current_thread())
-        self._release.wait(timeout=30)
-        _stuck.discard(threading.current_thread())
+        with self._lock:
+            self.entered += 1
+            if not self._released.is_set():
+                self._threads.add(threading.current_thread())
+                _stuck.add(threading.current_thread())
+        self._released.wait(timeout=30)
         self.left.set()
         return result
 
     def release(self) -> None:
-        """Let its threads go on."""
-        self._release.set()
+        """Let its threads go on; from now on they are at work."""
+        with self._lock:
+            self._released.set()
+            _stuck.difference_update(self._threads)
 
 
 class _Selector(selectors.DefaultSelector):

@@ -157,7 +157,7 @@ async def test_never_again_threads_that_never_joined_at_shutdown() -> None:
         report = await system.shutdown(BUDGET_S)
         assert report.duration_s <= BUDGET_S
         assert list(report.survivors) == ["plant-job-1"]
-        assert "self._release.wait" in report.survivors["plant-job-1"]
+        assert "self._released.wait" in report.survivors["plant-job-1"]
         stuck.release()
         assert stuck.left.wait(5)
 

@@ -67,7 +67,7 @@ def test_a_message_is_a_frozen_slotted_value() -> None:
 
 
 def test_a_tag_belongs_to_one_class() -> None:
-    with pytest.raises(MessageError, match="tag 'messages.point' collides"):
+    with pytest.raises(MessageError, match=r"tag 'messages.point' collides"):
 
         @message("messages.point")
         class Another:

@@ -79,14 +79,16 @@ plain = st.recursive(
     | st.floats(allow_nan=False)
     | st.text()
     | st.binary(),
-    lambda inner: st.lists(inner).map(tuple) | st.dictionaries(st.text(), inner),
-    max_leaves=20,
+    lambda inner: (
+        st.lists(inner, max_size=4).map(tuple) | st.dictionaries(st.text(max_size=9), inner, max_size=4)
+    ),
+    max_leaves=6,
 )
-refs = st.builds(ActorRef, st.text(), st.integers(0, 2**63))
+refs: st.SearchStrategy[ActorRef[Any]] = st.builds(ActorRef, st.text(max_size=9), st.integers(0, 2**63))
 messages = st.recursive(
-    plain | refs | st.builds(Plain, st.integers(-100, 100), st.text()),
+    plain | refs | st.builds(Plain, st.integers(-100, 100), st.text(max_size=9)),
     lambda inner: st.builds(Box, inner) | st.tuples(inner, inner),
-    max_leaves=8,
+    max_leaves=3,
 )
 arrays = hnp.arrays(
     dtype=st.sampled_from(sorted(DTYPES)),
@@ -152,9 +154,7 @@ def test_inside_a_process_an_array_travels_by_reference_and_read_only() -> None:
 
 
 def test_a_writable_array_is_refused_with_the_remedy() -> None:
-    with pytest.raises(
-        MutablePayload, match=r"writable array float64\[3\] cannot travel: send actors.freeze"
-    ):
+    with pytest.raises(MutablePayload, match=r"array float64\[3\] cannot travel: send actors.freeze"):
         _encode(Box(np.zeros(3)))
     _encode(Box(freeze(np.zeros(3))))
 
@@ -206,9 +206,7 @@ def test_endless_nesting_is_a_message_error() -> None:
 
 
 def test_a_head_that_is_too_large_names_the_remedy() -> None:
-    with pytest.raises(
-        MessageError, match=rf"wire.box takes \d+ bytes of {HEAD_BYTES_MAX} .* bulk data in arrays"
-    ):
+    with pytest.raises(MessageError, match=rf"wire.box takes \d+ bytes of {HEAD_BYTES_MAX} .* in arrays"):
         _encode(Box("x" * HEAD_BYTES_MAX))
     _encode(Box("x" * (HEAD_BYTES_MAX - 100)))
     _encode(Box(freeze(np.zeros(HEAD_BYTES_MAX))))

@@ -1,0 +1,287 @@
+"""Laws 2 and 5 in parts: a wait is a record with an end, and one heap brings the ends."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors import Expired, Wait, Witness
+from actors.tracing import Tracer
+from actors.waits import COMPACT_AT, Deadlines, WaitTable, find_path
+from tests.helpers.virtual_loop import run_virtual, virtual
+
+
+def _table() -> tuple[WaitTable, Deadlines]:
+    deadlines = Deadlines(asyncio.get_running_loop())
+    return WaitTable(asyncio.get_running_loop(), deadlines), deadlines
+
+
+def _wait(deadline_s: float, witness: Any = Witness.MONITOR) -> Wait:
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    return Wait(1, "/a", "/b", "a reply", 0.0, deadline_s, witness, future)
+
+
+class Bell:
+    """Notes when it rings; may raise then."""
+
+    def __init__(self, rung: list[str], name: str, error: Exception | None = None) -> None:
+        self.rung = rung
+        self.name = name
+        self.error = error
+        self.open = True
+
+    def on_deadline(self) -> None:
+        """Ring."""
+        self.open = False
+        self.rung.append(self.name)
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.mark.parametrize("deadline_s", [math.inf, -math.inf, math.nan])
+def test_a_wait_without_a_finite_deadline_cannot_be_built(deadline_s: float) -> None:
+    @virtual
+    async def scenario() -> None:
+        with pytest.raises(ValueError, match="/a cannot wait for /b without end"):
+            _wait(deadline_s)
+        table, deadlines = _table()
+        with pytest.raises(ValueError, match="without end"):
+            table.open("/a", "/b", "a reply", deadline_s, Witness.TIMER)
+        assert list(table) == []
+        assert len(deadlines) == 0
+
+    scenario()
+
+
+@pytest.mark.parametrize("witness", [None, "monitor", 0])
+def test_a_wait_without_a_witness_cannot_be_built(witness: object) -> None:
+    @virtual
+    async def scenario() -> None:
+        with pytest.raises(ValueError, match="nothing is known to end it"):
+            _wait(1.0, witness)
+
+    scenario()
+
+
+@virtual
+async def test_a_wait_ends_once() -> None:
+    wait = _wait(1.0)
+    assert wait.succeed("first")
+    assert not wait.succeed("second")
+    assert not wait.fail(LookupError())
+    wait.on_deadline()
+    assert not wait.open
+    assert await wait.future == "first"
+
+
+@virtual
+async def test_a_wait_that_fails_and_is_never_looked_at_is_silent() -> None:
+    assert _wait(1.0).fail(LookupError())  # asyncio would complain when it is collected; warnings are errors
+
+
+@virtual
+async def test_a_future_cannot_hold_stop_iteration_but_a_wait_ends_all_the_same() -> None:
+    wait = _wait(1.0)
+    assert wait.fail(StopIteration("value"))
+    with pytest.raises(RuntimeError, match="StopIteration was raised: value"):
+        await wait.future
+
+
+@virtual
+async def test_expiry_says_who_waited_for_whom_why_and_since_when() -> None:
+    table, _ = _table()
+    await asyncio.sleep(1.5)
+    wait = table.open("/a", "/b", "reply to x", 3.5, Witness.MONITOR)
+    with pytest.raises(Expired) as caught:
+        await wait.future
+    assert str(caught.value) == "/a waited for /b (reply to x) since 1.500 and was given 2 s"
+    assert asyncio.get_running_loop().time() == 3.5
+
+
+@virtual
+async def test_deadlines_come_in_order_and_equal_ones_as_they_were_set() -> None:
+    deadlines, rung = Deadlines(asyncio.get_running_loop()), list[str]()
+    for name, when_s in [("c", 3.0), ("a", 1.0), ("b1", 2.0), ("b2", 2.0)]:
+        deadlines.add(when_s, Bell(rung, name))
+    await asyncio.sleep(2.5)
+    assert rung == ["a", "b1", "b2"]
+    assert len(deadlines) == 1
+    await asyncio.sleep(1)
+    assert rung[-1] == "c"
+
+
+@virtual
+async def test_one_that_was_closed_does_not_come() -> None:
+    deadlines, rung = Deadlines(asyncio.get_running_loop()), list[str]()
+    bell = Bell(rung, "closed")
+    deadlines.add(1.0, bell)
+    deadlines.add(2.0, Bell(rung, "open"))
+    bell.open = False
+    deadlines.note_closed()
+    await asyncio.sleep(3)
+    assert rung == ["open"]
+
+
+@virtual
+async def test_a_deadline_in_the_past_comes_at_once() -> None:
+    deadlines, rung = Deadlines(asyncio.get_running_loop()), list[str]()
+    await asyncio.sleep(5)
+    deadlines.add(1.0, Bell(rung, "late"))
+    await asyncio.sleep(0.001)
+    assert rung == ["late"]
+
+
+@virtual
+async def test_what_a_deadline_sets_itself_comes_too() -> None:
+    deadlines, rung = Deadlines(asyncio.get_running_loop()), list[str]()
+
+    class Chain(Bell):
+        def on_deadline(self) -> None:
+            super().on_deadline()
+            deadlines.add(asyncio.get_running_loop().time() + 1, Bell(rung, "next"))
+
+    deadlines.add(1.0, Chain(rung, "first"))
+    await asyncio.sleep(3)
+    assert rung == ["first", "next"]
+
+
+@virtual
+async def test_one_that_raises_does_not_take_the_others_along() -> None:
+    loop = asyncio.get_running_loop()
+    reported: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _loop, context: reported.append(context))
+    deadlines, rung = Deadlines(loop), list[str]()
+    deadlines.add(1.0, Bell(rung, "first", LookupError("a fault")))
+    deadlines.add(1.0, Bell(rung, "second"))
+    deadlines.add(2.0, Bell(rung, "third"))
+    await asyncio.sleep(3)
+    assert rung == ["first", "second", "third"]
+    assert [str(context["exception"]) for context in reported] == ["a fault"]
+
+
+@virtual
+async def test_the_heap_stays_within_twice_the_open_ones() -> None:
+    table, deadlines = _table()
+    kept = [table.open("/a", "/b", "kept", 1e6, Witness.TIMER) for _ in range(10)]
+    for _ in range(5000):
+        table.close(table.open("/a", "/b", "short", 1e6, Witness.TIMER))
+        assert len(deadlines._heap) <= 2 * len(kept) + 2 * COMPACT_AT
+    assert len(deadlines) == len(kept)
+
+
+@virtual
+async def test_closing_all_leaves_no_timer() -> None:
+    deadlines, rung = Deadlines(asyncio.get_running_loop()), list[str]()
+    deadlines.add(1.0, Bell(rung, "never"))
+    deadlines.close()
+    await asyncio.sleep(2)
+    assert rung == []
+    assert len(deadlines) == 0
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.booleans()), max_size=80))
+def test_every_open_deadline_comes_once_in_order(plan: list[tuple[float, bool]]) -> None:
+    async def scenario() -> None:
+        deadlines, rung = Deadlines(asyncio.get_running_loop()), list[str]()
+        for number, (when_s, closed) in enumerate(plan):
+            bell = Bell(rung, str(number))
+            deadlines.add(when_s, bell)
+            if closed:
+                bell.open = False
+                deadlines.note_closed()
+        await asyncio.sleep(101)
+        still_open = [(when_s, number) for number, (when_s, closed) in enumerate(plan) if not closed]
+        assert rung == [str(number) for _, number in sorted(still_open)]
+
+    run_virtual(scenario)
+
+
+@virtual
+async def test_the_table_knows_who_waits() -> None:
+    table, _ = _table()
+    first = table.open("/a", "/b", "one", 5.0, Witness.MONITOR)
+    second = table.open("/c", "/b", "two", 5.0, Witness.MONITOR)
+    third = table.open("/a", "/d", "three", 5.0, Witness.MONITOR)
+    assert list(table) == [first, second, third]
+    assert table.of("/a") == [first, third]
+    table.close(first)
+    table.close(first)
+    assert first.future.cancelled()
+    assert table.of("/a") == [third]
+    table.close(third)
+    assert table.of("/a") == []
+    assert list(table) == [second]
+
+
+@virtual
+async def test_paths_and_chains_follow_the_waits() -> None:
+    table, _ = _table()
+    for waiter, target in [("/a", "/b"), ("/a", "/x"), ("/b", "/c"), ("/c", "/d")]:
+        table.open(waiter, target, "a reply", 5.0, Witness.MONITOR)
+    assert [str(w.waiter) for w in table.chain("/a")] == ["/a", "/b", "/c"]
+    assert table.chain("/d") == []
+    path = table.path("/a", "/d")
+    assert path is not None
+    assert [wait.target for wait in path] == ["/b", "/c", "/d"]
+    assert table.path("/d", "/a") is None
+    assert table.path("/a", "/a") == [], "whoever waits for itself waits in a circle already"
+    table.open("/d", "/a", "a circle", 5.0, Witness.MONITOR)
+    assert len(table.chain("/a")) == 4, "a circle is followed once"
+    assert table.path("/d", "/c") is not None
+
+
+edges = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=20)
+
+
+@given(edges, st.integers(0, 6), st.integers(0, 6))
+def test_a_path_is_found_exactly_when_there_is_one(
+    pairs: list[tuple[int, int]], start: int, goal: int
+) -> None:
+    async def scenario() -> None:
+        table, _ = _table()
+        for waiter, target in pairs:
+            table.open(str(waiter), str(target), "a reply", 5.0, Witness.MONITOR)
+        reachable = {start}
+        for _ in range(7):
+            reachable |= {target for waiter, target in pairs if waiter in reachable}
+        for waits in (table, list(table)):
+            path = find_path(str(start), str(goal), waits)
+            assert (path is not None) == (goal in reachable)
+            if path:
+                assert path[0].waiter == str(start)
+                assert path[-1].target == str(goal)
+                assert all(one.target == other.waiter for one, other in itertools.pairwise(path))
+
+    run_virtual(scenario)
+
+
+@virtual
+async def test_each_wait_and_its_outcome_are_traced_with_their_cause() -> None:
+    loop = asyncio.get_running_loop()
+    tracer = Tracer(loop.time)
+    table = WaitTable(loop, Deadlines(loop), tracer)
+    answered, failed, dropped = (
+        table.open("/a", f"/{n}", "a reply", 5.0, Witness.MONITOR, incarnation=2, cause_id=n)
+        for n in (7, 8, 9)
+    )
+    answered.succeed("value")
+    failed.fail(LookupError())
+    for wait in (answered, failed, dropped):
+        table.close(wait)
+    events = tracer.events()
+    assert [(e.kind, e.type, e.cause_id, e.incarnation) for e in events[:3]] == [
+        ("wait", "/7", 7, 2),
+        ("wait", "/8", 8, 2),
+        ("wait", "/9", 9, 2),
+    ]
+    assert [(e.type, e.detail) for e in events[3:]] == [
+        ("/7", "answered"),
+        ("/8", "LookupError"),
+        ("/9", "given up"),
+    ]
