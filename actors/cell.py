@@ -457,7 +457,7 @@ class Cell:
         restarting = isinstance(decision, Restart)
         lived = self.phase is not Phase.RESTARTING
         self.phase = Phase.RESTARTING if restarting else Phase.ENDED
-        self._task = None
+        self._task = self.scope = None
         self.trace("end", type_=self.spec.actor.__name__, detail=reason)
         final = reason if isinstance(decision, Restart) else decision.reason
         self._settle(ActorDown(self.ref.path, final, restarting=restarting))

@@ -1,7 +1,7 @@
 """Train a model, on this project's own documents, inside a program that has other things to do.
 
 The program counts the ticks of a clock while the model trains beside it in the same event loop, as a web
-server would answer requests. At the end it says how late the latest tick was.
+server would answer requests. At the end it says how late a tick was at the worst.
 
 python examples/embed_training.py
 """
@@ -47,7 +47,7 @@ async def main() -> None:
         report = await trainer.fit()  # the run is over: this only hands out its report
         ticking.cancel()
     print(f"{report.steps} steps in {report.wall_s:.1f} s on {report.spheres} spheres")
-    print(f"meanwhile {ticker.ticks} ticks, the latest {1000 * ticker.worst_delay_s:.1f} ms late")
+    print(f"meanwhile {ticker.ticks} ticks, worst delay {1000 * ticker.worst_delay_s:.1f} ms")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ LIMIT_S = 50
 
 # What each must print besides ending with exit code 0: the point that it makes.
 EXPECTED = {
-    "embed_training": ["epoch 3: training loss", "ticks, the latest"],
+    "embed_training": ["epoch 3: training loss", "ticks, worst delay"],
     "hello_actors": ["hello you, after all that", "UpwardAsk", "left behind: 0"],
     "second_epoch": ["epoch 3: total 44850", "the root is epoch_done(3)", "again: IllegalTransition"],
 }

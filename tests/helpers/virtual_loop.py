@@ -41,6 +41,7 @@ class Stuck:
 
     Attributes:
         entered: how many threads have come in.
+        threads: they, in order.
         left: set once one has left again.
     """
 
@@ -48,15 +49,15 @@ class Stuck:
         self.entered = 0
         self.left = threading.Event()
         self._released = threading.Event()
-        self._threads: set[threading.Thread] = set()
+        self.threads: list[threading.Thread] = []
         self._lock = threading.Lock()
 
     def __call__(self, _token: JobToken | None = None, result: str = "late") -> str:
         """Block until `release`."""
         with self._lock:
             self.entered += 1
+            self.threads.append(threading.current_thread())
             if not self._released.is_set():
-                self._threads.add(threading.current_thread())
                 _stuck.add(threading.current_thread())
         self._released.wait(timeout=30)
         self.left.set()
@@ -66,7 +67,7 @@ class Stuck:
         """Let its threads go on; from now on they are at work."""
         with self._lock:
             self._released.set()
-            _stuck.difference_update(self._threads)
+            _stuck.difference_update(self.threads)
 
 
 class _Selector(selectors.DefaultSelector):

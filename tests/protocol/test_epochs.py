@@ -270,6 +270,41 @@ async def test_a_child_that_is_down_at_the_end_joins_and_is_accounted_for() -> N
         assert system.tree()[0].children[0].incarnation == 2
 
 
+@pytest.mark.parametrize("max_restarts", [0, 3])
+def test_a_child_that_goes_down_while_it_is_waited_for_is_accounted_for(max_restarts: int) -> None:
+    class Tiring(Lead):
+        @on(RunEpoch)
+        async def run(self, msg: RunEpoch, ctx: Context) -> Note:
+            async with ctx.epoch(msg.epoch, timeout_s=msg.timeout_s):
+                ctx.tell(ctx.children[0], Sleep(2))
+                ctx.tell(ctx.children[0], Fail())
+            return Note("over")
+
+    @virtual
+    async def scenario() -> None:
+        async with ActorSystem() as system:
+            lead = await system.spawn(Tiring, [], 2, 1, max_restarts, name="lead")
+            assert (await system.ask(lead, RunEpoch(1), timeout_s=20)).text == "over"
+            states = _states(system.tree())
+            assert set(states.values()) == {"epoch_done(1)"}
+            assert ("/lead/m0" in states) == (max_restarts > 0)
+
+    scenario()
+
+
+@virtual
+async def test_a_child_that_cannot_begin_in_time_fails_the_epoch_by_name() -> None:
+    async with ActorSystem() as system:
+        lead = await _lead(system, [])
+        system.tell(system._known().cells["/lead/m1"].ref, Sleep(20))
+        await settle()
+        with pytest.raises(AskFailed, match="epoch 1 could not begin in /lead/m1"):
+            await system.ask(lead, RunEpoch(1, timeout_s=4), timeout_s=20)
+        await asyncio.sleep(50)
+        assert _states(system.tree())["/lead/m0"] in {"idle", "epoch_done(1)"}
+        assert (await system.ask(lead, RunEpoch(2), timeout_s=20)).text == "epoch_done(2)"
+
+
 @virtual
 async def test_a_child_that_is_lost_for_good_does_not_hold_the_epoch_up() -> None:
     async with ActorSystem() as system:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from actors import Actor, ActorDown, ActorSystem, Context, JobToken, SystemClosed, on
+from actors.cell import Cell
 from tests.helpers.cast import (
     Cling,
     Director,
@@ -208,6 +209,78 @@ async def test_admission_is_closed_first() -> None:
         with pytest.raises(SystemClosed):
             system.receiver()
         await closing
+
+
+@virtual
+async def test_who_is_drained_cannot_begin_anything_new() -> None:
+    outcomes: list[str] = []
+
+    class Parent(Performer):
+        @on(Note)
+        async def note(self, msg: Note, ctx: Context) -> None:
+            child = await ctx.spawn(Performer)
+            await asyncio.sleep(1)
+            with pytest.raises(SystemClosed) as caught:
+                await ctx.ask(child, Echo())
+            outcomes.append(str(caught.value))
+
+    async with ActorSystem() as system:
+        ref = await system.spawn(Parent, name="p")
+        system.tell(ref, Note())
+        await settle()
+        await system.shutdown(BUDGET_S)
+    assert len(outcomes) == 1
+    assert outcomes[0].startswith("the actor system is closed: /p/performer-")
+
+
+@virtual
+async def test_who_is_stopping_takes_no_more_asks() -> None:
+    async with ActorSystem() as system:
+        ref = await system.spawn(Performer, name="p")
+        system.tell(ref, Sleep(2))
+        await settle()
+        stopping = asyncio.create_task(system.stop(ref, timeout_s=20))
+        await settle()
+        with pytest.raises(ActorDown, match=r"/p is down \(for good\): stopping"):
+            await system.ask(ref, Echo(), timeout_s=1)
+        system.tell(ref, Note())
+        await stopping
+        assert system.statistics()["dead_letters"] == {"actor stopping": 1}
+
+
+@virtual
+async def test_even_a_fault_of_the_runtime_ends_every_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def break_down(_cell: Cell) -> None:
+        raise AssertionError("cannot happen")
+
+    async with ActorSystem() as system:
+        ref = await system.spawn(Performer, name="p")
+        queued = [asyncio.create_task(system.ask(ref, Fail(), timeout_s=50)) for _ in range(2)]
+        with monkeypatch.context() as patch:
+            patch.setattr(Cell, "_terminate", break_down)
+            outcomes = await asyncio.gather(*queued, return_exceptions=True)
+        assert str(outcomes[1]) == "/p is down (for good): runtime fault: AssertionError: cannot happen"
+        assert system.tree() == ()
+
+
+def test_a_job_that_reports_after_the_loop_was_closed_tells_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    jobs: list[Stuck] = []
+
+    @virtual
+    async def scenario() -> None:
+        jobs.append(Stuck())
+        async with ActorSystem(shutdown_s=1) as system:
+            ref = await system.spawn(Blocker, jobs[0])
+            system.tell(ref, Note())
+            await asyncio.sleep(1)
+            assert jobs[0].entered == 1
+
+    scenario()
+    thread = jobs[0].threads[0]
+    jobs[0].release()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert caplog.text == ""
 
 
 @virtual

@@ -304,9 +304,15 @@ async def test_a_cancelled_training_is_an_error_for_those_who_were_not_cancelled
 
 
 async def test_a_time_limit_around_it_is_kept() -> None:
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.2), trainer_of(LONG) as trainer:
+    trainer = trainer_of(LONG)
+
+    async def fit() -> None:
+        async with asyncio.timeout(None) as limit, trainer:
+            limit.reschedule(asyncio.get_running_loop().time() + 0.05)
             await trainer.fit()
+
+    with pytest.raises(TimeoutError):
+        await fit()
     await assert_nothing_left(trainer)
 
 
@@ -350,32 +356,28 @@ async def test_stopping_does_not_wait_for_a_job_that_is_stuck(
 async def test_stopping_while_a_checkpoint_is_written_saves_it_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The save that was abandoned and the one that `stop` asks for may not meet."""
-    stuck = Stuck()
-    save_model = checkpoint_module.save_model
-    calls = 0
+    """The save that was abandoned, and can no longer be left, and the one that `stop` asks for never meet."""
+    stuck, point = Stuck(), checkpoint_module._point
 
     def slow(*args: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 1:
+        if not stuck.entered.is_set():
             stuck()
-        save_model(*args)
+        point(*args)
 
-    monkeypatch.setattr(checkpoint_module, "save_model", slow)
+    monkeypatch.setattr(checkpoint_module, "_point", slow)
     async with asyncio.timeout(LIMIT_S), trainer_of(settings(save_every=3), out=tmp_path / "out") as trainer:
         fitting = asyncio.create_task(trainer.fit())
         assert await asyncio.to_thread(stuck.entered.wait, LIMIT_S)
         await trainer.stop()
-        for _ in range(50):
-            await asyncio.sleep(0)
-        assert not fitting.done()
+        done, _ = await asyncio.wait({fitting}, timeout=0.3)
+        assert not done
         stuck.let_go()
         report = await fitting
     checkpoint = load_checkpoint(tmp_path / "out")
     assert (report.steps, report.interrupted) == (3, True)
     assert checkpoint.progress.step == 3
     assert checkpoint.record["weights_sha256"] == plain().hashes[3]
+    assert names_in(tmp_path) == {"out", "cache"}
     await assert_nothing_left(trainer)
 
 

@@ -255,6 +255,17 @@ def test_a_frame_with_something_behind_it_is_refused() -> None:
             _read(DATA + surplus)
 
 
+def test_what_was_read_can_be_passed_on() -> None:
+    assert frame_to_bytes(frame_from_bytes(DATA)) == DATA
+
+
+def test_something_behind_the_last_buffer_is_refused() -> None:
+    parts = list(HEADER.unpack_from(DATA))
+    parts[-1] += 64
+    with pytest.raises(ProtocolError, match="64 bytes stand behind the last buffer"):
+        frame_from_bytes(HEADER.pack(*parts) + DATA[HEADER.size :] + bytes(64))
+
+
 def test_any_flipped_bit_before_the_buffers_is_found() -> None:
     buffers_at = HEADER.size + 16 + HEADER.unpack_from(DATA)[4]
     for byte, bit in itertools.product(range(buffers_at), range(8)):

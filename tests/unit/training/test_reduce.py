@@ -114,8 +114,8 @@ def test_the_order_of_additions_does_matter(shards: int) -> None:
 
 @pytest.mark.parametrize("shards", [1, 12, 13, 144])
 def test_shards_without_sequences_have_no_sum(shards: int) -> None:
-    tree = (0, shards)
-    assert tree_sum(tree, {}.get, np.add) is None
+    tree, nothing = (0, shards), dict[Node, Array]()
+    assert tree_sum(tree, nothing.get, np.add) is None
     for shard in range(shards):
         alone = {(shard, shard + 1): np.float32(7.0)}
         assert tree_sum(tree, alone.get, np.add) == np.float32(7.0)

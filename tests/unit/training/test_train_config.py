@@ -59,7 +59,8 @@ def test_numbers_have_a_most_value(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize("name", ["lr", "weight_decay", "clip", "val_fraction"])
 def test_zero_is_a_value_like_any_other(name: str) -> None:
-    assert getattr(TrainConfig(**{name: 0.0}), name) == 0.0
+    zero: dict[str, Any] = {name: 0.0}
+    assert getattr(TrainConfig(**zero), name) == 0.0
 
 
 def test_there_need_not_be_a_limit_of_steps() -> None:

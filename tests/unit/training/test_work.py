@@ -137,9 +137,7 @@ def test_padding_is_not_trained_on() -> None:
 @given(st.lists(st.integers(0, SHARDS), max_size=4))
 def test_combining_runs_gives_the_nodes_of_the_whole_run(inner: list[int]) -> None:
     work = fresh_work()
-    given_nodes = [
-        node for run in pairwise([0, *sorted(inner), SHARDS]) for node in node_sums(work, run) if run
-    ]
+    given_nodes = [node for run in pairwise([0, *sorted(inner), SHARDS]) for node in node_sums(work, run)]
     kept = [node.gradient.copy() for node in given_nodes]
     found, taken, _ = work.combine(fresh_token(), given_nodes, (0, SHARDS))
     expected = tree_of([gradient for _, gradient in PLAIN])
@@ -162,11 +160,11 @@ def test_slices_in_any_order_give_the_bits_of_the_whole_buffer(order: list[int],
     runs = [(part * slices // 4, (part + 1) * slices // 4) for part in order]
     squares = np.full(slices, np.nan)
     for run in runs:
-        request = ReduceSlices(1, 0, 0, slices, nodes).part(run)
-        squares[slice(*run)], _ = work.reduce(fresh_token(), target, request)
+        reduce = ReduceSlices(1, 0, 0, slices, nodes).part(run)
+        squares[slice(*run)], _ = work.reduce(fresh_token(), target, reduce)
     for run in runs:
-        request = ApplySlices(1, 0, 0, slices, 0.01, 0.5).part(run)
-        work.apply(fresh_token(), target, memory.current, request)
+        apply = ApplySlices(1, 0, 0, slices, 0.01, 0.5).part(run)
+        work.apply(fresh_token(), target, memory.current, apply)
     expected = tree_of([gradient for _, gradient in PLAIN])
     assert expected is not None
     assert target.gradient.tobytes() == expected.tobytes()
