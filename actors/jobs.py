@@ -186,7 +186,7 @@ class DaemonExecutor(Executor):
         """Counts: `queued`, `running` and `abandoned` jobs, `threads`."""
         with self._lock:
             abandoned = self._abandoned()
-            running = sum(item.worker is not None for item in self._items.values()) - abandoned
+            running = sum(not worker.abandoned for worker in self._at_work())
             return {
                 "queued": len(self._queue),
                 "running": running,
@@ -198,12 +198,17 @@ class DaemonExecutor(Executor):
         """What each thread with a job is doing now: thread name to formatted stack."""
         frames = sys._current_frames()  # noqa: SLF001 - the documented way to look at other threads
         with self._lock:
-            busy = {item.worker for item in self._items.values() if item.worker is not None}
+            busy = self._at_work()
         return {
             worker.name: "".join(traceback.format_stack(frames[worker.ident]))
             for worker in busy
             if worker.ident in frames
         }
+
+    def _at_work(self) -> list[_Worker]:
+        """Threads inside a job; not those that have its result and only put it away. The lock is held."""
+        items = self._items.values()
+        return [item.worker for item in items if item.worker is not None and not item.future.done()]
 
     def _abandoned(self) -> int:
         return sum(worker.abandoned for worker in self._workers)

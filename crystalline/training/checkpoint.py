@@ -99,19 +99,27 @@ class RunFolder:
         tokenizer_json: goes into every checkpoint.
         train: settings to record.
         data_fingerprint: hash of the text, to record.
+        resumed: the checkpoint in this very folder that the run goes on from; None for a new run.
 
     Raises:
         OutputError: `path` exists (and `force` is not given, or it is no run folder), or cannot be written.
     """
 
     def __init__(
-        self, path: Path, *, force: bool, tokenizer_json: str, train: TrainConfig, data_fingerprint: str
+        self,
+        path: Path,
+        *,
+        force: bool,
+        tokenizer_json: str,
+        train: TrainConfig,
+        data_fingerprint: str,
+        resumed: Progress | None = None,
     ) -> None:
         self.path = path
-        self._replaces = check_output(path, force=force)
+        self._replaces = resumed is None and check_output(path, force=force)
         self._tokenizer_json = tokenizer_json
         self._record = {"settings": asdict(train), "data_fingerprint": data_fingerprint}
-        self._newest = ""
+        self._newest = "" if resumed is None else _name(resumed)
         self._lock = threading.Lock()
 
     def save(self, token: JobToken, snapshot: Snapshot) -> Path:
@@ -143,7 +151,7 @@ class RunFolder:
             self._lock.release()
 
     def _save(self, token: JobToken, snapshot: Snapshot) -> Path:
-        name = f"step-{snapshot.progress.step:08d}"
+        name = _name(snapshot.progress)
         folder = self.path / _CHECKPOINTS / name
         if not self._newest:
             self._begin(token, snapshot, name)
@@ -210,6 +218,10 @@ class RunFolder:
         older = [name for name in names if name < newest]
         for name in older[: -(KEPT - 1)]:
             _remove(self.path / _CHECKPOINTS / name)
+
+
+def _name(progress: Progress) -> str:
+    return f"step-{progress.step:08d}"
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:

@@ -105,8 +105,8 @@ class TrainReport:
 
     Attributes:
         epochs: begun.
-        steps: taken.
-        tokens: trained on, over all epochs.
+        steps: taken, those before a resume included.
+        tokens: trained on in this run of the program, over all its epochs.
         train_loss: of the last finished epoch, nats per token; None when none was finished.
         val_loss: likewise; None also without held-out text.
         unigram_loss: cross-entropy of the held-out tokens under the frequencies of the training tokens.

@@ -48,6 +48,10 @@ async def ask_each(
         elif isinstance(outcome, AskError):
             story = f"; before that, {earlier[ref]}" if earlier and ref in earlier else ""
             raise TrainingError(f"{ref} could not do its part: {outcome}{story}") from outcome
+        elif not _belongs(outcome, asks[ref]):
+            raise TrainingError(
+                f"{ref} answered something else than it was asked for: {type(outcome).__name__}"
+            )
         else:
             answers[ref] = outcome
     return answers, restarting
@@ -69,6 +73,13 @@ async def gather(ctx: Context, asks: Refs[R]) -> list[R]:
         answers |= found
         pending = {ref: asks[ref] for ref in restarting}
     return [answers[ref] for ref in asks]
+
+
+def _belongs(answer: Any, request: Any) -> bool:
+    """Results are keyed by epoch, step and run; one under another key is never taken for the right one."""
+    key = ("lo", "hi", *(name for name in ("epoch", "step") if hasattr(answer, name)))
+    asked = {"lo": request.run[0], "hi": request.run[1]}
+    return all(getattr(answer, name) == asked.get(name, getattr(request, name, None)) for name in key)
 
 
 def _worth_another_try(outcome: object) -> bool:

@@ -72,19 +72,28 @@ class RunMemory:
 
     Args:
         config: sizes of the model.
-        flat: the initial weights; taken over, not copied.
+        flat: the weights to begin with; taken over, not copied.
+        moments: first and second moments to begin with, taken over; zeros by default.
+        version: of these weights.
 
     Attributes:
         config: as given.
-        version: of the weights, 0 for the initial ones.
+        version: of the weights: how many steps made them.
         attempt: names the present target.
     """
 
-    def __init__(self, config: ModelConfig, flat: Flat) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        flat: Flat,
+        *,
+        moments: tuple[Flat, Flat] | None = None,
+        version: int = 0,
+    ) -> None:
         self.config = config
-        self.version = 0
+        self.version = version
         self.attempt = 0
-        self._current = AdamWBuffers(flat, np.zeros_like(flat), np.zeros_like(flat))
+        self._current = AdamWBuffers(flat, *(moments or (np.zeros_like(flat), np.zeros_like(flat))))
         self._target = self._fresh()
         self._parameters: dict[int, Parameters] = {}
 

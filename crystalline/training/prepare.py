@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from crystalline.data import Windows, default_cache_dir, prepare_tokens, unigram_cross_entropy
 from crystalline.model import ModelConfig, initialise
-from crystalline.training.checkpoint import RunFolder, check_output
+from crystalline.training.checkpoint import Progress, RunFolder, check_output, load_checkpoint
 from crystalline.training.memory import RunMemory
 from crystalline.training.plan import TreePlan
+from crystalline.training.resume import check_same_run
 from crystalline.training.sphere import Seat
 from crystalline.training.work import ShardWork
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from actors import JobToken
     from crystalline.data import Corpus
+    from crystalline.training.checkpoint import Checkpoint
     from crystalline.training.config import TrainConfig
 
 __all__ = ["Prepared", "prepare"]
@@ -35,6 +37,7 @@ class Prepared:
             without held-out text.
         seat: plan, memory and jobs.
         folder: where checkpoints go; None keeps no files.
+        progress: where the run begins.
     """
 
     config: ModelConfig
@@ -42,6 +45,7 @@ class Prepared:
     unigram_loss: float | None
     seat: Seat
     folder: RunFolder | None
+    progress: Progress
 
 
 def prepare(
@@ -52,19 +56,25 @@ def prepare(
     out: Path | None,
     *,
     force: bool,
+    resume: Path | None = None,
 ) -> Prepared:
     """Tokenise the text, cut it into windows, and lay out the run's memory.
 
     Raises:
-        InputError: the corpus, the settings or the output folder cannot be used.
+        InputError: the corpus, the settings, the output folder or the checkpoint cannot be used.
         JobAbandoned: nobody waits any more.
     """
-    if out is not None:
+    checkpoint = load_checkpoint(resume) if resume is not None else None
+    goes_on = out is not None and resume is not None and out.resolve() == resume.resolve()
+    if out is not None and not goes_on:
         check_output(out, force=force)  # before the long part, so that nobody waits for a refusal
     tokens = prepare_tokens(corpus, model.vocab_size, default_cache_dir())
     token.check()
     windows = Windows(tokens.tokens, model.seq_len, train.val_fraction)
     config = dataclasses.replace(model, vocab_size=tokens.tokenizer.get_vocab_size())
+    if checkpoint is not None:
+        check_same_run(checkpoint, config, train, corpus.fingerprint)
+    progress = checkpoint.progress if checkpoint is not None else Progress(epoch=0, step=0, step_in_epoch=0)
     folder = None
     if out is not None:
         folder = RunFolder(
@@ -73,10 +83,13 @@ def prepare(
             tokenizer_json=tokens.tokenizer.to_str(),
             train=train,
             data_fingerprint=corpus.fingerprint,
+            resumed=progress if goes_on else None,
         )
     token.check()
     # First what grows fastest with the sizes: absurd ones end here, as a MemoryError.
-    memory = RunMemory(config, initialise(config, train.seed))
+    memory = (
+        RunMemory(config, initialise(config, train.seed)) if checkpoint is None else _restored(checkpoint)
+    )
     work = ShardWork(
         config,
         shards=train.shards,
@@ -84,7 +97,13 @@ def prepare(
         weight_decay=train.weight_decay,
     )
     seat = Seat(TreePlan(train.spheres), memory, work, train.job_timeout_s)
-    return Prepared(config, windows, _unigram_loss(windows, config.vocab_size), seat, folder)
+    return Prepared(config, windows, _unigram_loss(windows, config.vocab_size), seat, folder, progress)
+
+
+def _restored(checkpoint: Checkpoint) -> RunMemory:
+    weights, first_moment, second_moment = checkpoint.buffers
+    version = checkpoint.progress.step
+    return RunMemory(checkpoint.config, weights, moments=(first_moment, second_moment), version=version)
 
 
 def _unigram_loss(windows: Windows, vocab_size: int) -> float | None:

@@ -65,6 +65,7 @@ class RootSettings:
         seat: what spheres are given; Root uses the same plan, memory and jobs.
         folder: where checkpoints go; None keeps no files.
         listener: whom to tell `StepDone`, `EpochDone` and `Saved`.
+        progress: where the run begins.
     """
 
     train: TrainConfig
@@ -72,6 +73,7 @@ class RootSettings:
     seat: Seat
     folder: RunFolder | None
     listener: ActorRef[Any]
+    progress: Progress
 
 
 class Root(Actor):
@@ -89,7 +91,7 @@ class Root(Actor):
             self._train.steps,
         )
         self._steps_in_run = sum(self._steps)
-        self._progress = Progress(epoch=0, step=0, step_in_epoch=0)
+        self._progress = settings.progress
         self._saved: SaveReport | None = None
         self._tokens = 0
         self._seconds = 0.0
@@ -121,7 +123,8 @@ class Root(Actor):
         order = epoch_order(len(self._windows.train), self._train.seed, epoch)
         tokens, seconds, usage = self._tokens, self._seconds, self._usage.copy()
         loss = 0.0
-        for at in range(self._steps[epoch - 1]):
+        begun = self._progress.step_in_epoch if self._progress.epoch == epoch else 0
+        for at in range(begun, self._steps[epoch - 1]):
             indices = self._windows.train[batch_indices(order, at, self._train.batch_size)]
             done = await self._step(epoch, indices, ctx)
             self._progress = Progress(epoch=epoch, step=done.step, step_in_epoch=at + 1)

@@ -55,6 +55,9 @@ class Trainer:
         out: run folder for checkpoints; None keeps no files.
         force: replace the run folder of an earlier run.
         trace: file for the actors' trace; None for no trace.
+        resume: a checkpoint, or a run folder whose latest one is meant, to go on from; `out` may be that
+            run folder. The result has the bits of a run that was never stopped. The first epoch's loss
+            is the mean over the steps after the checkpoint.
 
     Raises (on entering):
         InputError: corpus, settings or output folder cannot be used.
@@ -70,6 +73,7 @@ class Trainer:
         out: Path | None = None,
         force: bool = False,
         trace: Path | None = None,
+        resume: Path | None = None,
     ) -> None:
         self._model = model_config
         self._train = train_config
@@ -77,6 +81,7 @@ class Trainer:
         self._out = out
         self._force = force
         self._trace = trace
+        self._resume = resume
         self._stack = AsyncExitStack()
         self._prepared: Prepared | None = None
         self._system: ActorSystem | None = None
@@ -94,7 +99,13 @@ class Trainer:
         async with AsyncExitStack() as stack:
             stack.enter_context(_one_blas_thread())
             self._prepared = await _in_thread(
-                prepare, self._model, self._train, self._corpus, self._out, force=self._force
+                prepare,
+                self._model,
+                self._train,
+                self._corpus,
+                self._out,
+                force=self._force,
+                resume=self._resume,
             )
             system = ActorSystem("crystalline", trace=self._trace, shutdown_s=SHUTDOWN_S)
             self._system = await stack.enter_async_context(system)
@@ -105,6 +116,7 @@ class Trainer:
                 self._prepared.seat,
                 self._prepared.folder,
                 self._receiver.ref,
+                self._prepared.progress,
             )
             self._root = await system.spawn(Root, settings, name="root")
             stack.push_async_callback(self._end_fitting)
@@ -203,7 +215,8 @@ class Trainer:
 
     async def _fit(self) -> TrainReport:
         begun_s = time.perf_counter()
-        for epoch in range(1, len(self._steps_planned()) + 1):
+        self._begun_epochs = self._open().progress.epoch
+        for epoch in self._epochs_left():
             if self._stopping:
                 break
             self._begun_epochs = epoch
@@ -212,6 +225,11 @@ class Trainer:
                 self._reports.append(report)
         saved: SaveReport = await self._ask(Save(), _SAVE_S, "the last checkpoint")
         return self._report(saved, time.perf_counter() - begun_s)
+
+    def _epochs_left(self) -> range:
+        planned, begun = self._steps_planned(), self._open().progress
+        over = begun.epoch > 0 and begun.step_in_epoch >= planned[begun.epoch - 1]
+        return range(max(1, begun.epoch + over), len(planned) + 1)
 
     def _close_events(self) -> None:
         if self._receiver is not None:

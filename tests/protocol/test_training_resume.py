@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from crystalline.data import Corpus
+from crystalline.errors import ModelFolderError, SettingError
+from crystalline.training import StepDone, TrainReport, load_checkpoint
+from tests.helpers.training import CORPUS, MODEL, report_of, settings, trainer_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crystalline.training import TrainConfig
+
+
+async def stopped_after(step: int, train: TrainConfig, out: Path, **options: Any) -> TrainReport:
+    """Train, and stop when so many steps are done; a later step may be under way and is abandoned."""
+    async with trainer_of(train, out=out, **options) as trainer:
+        async for event in trainer.events():
+            if isinstance(event, StepDone) and event.step >= step:
+                await trainer.stop()
+        return await trainer.fit()
+
+
+async def resumed(train: TrainConfig, checkpoint: Path, out: Path | None, **options: Any) -> TrainReport:
+    async with trainer_of(train, out=out, resume=checkpoint, **options) as trainer:
+        return await trainer.fit()
+
+
+@pytest.mark.parametrize("step", [1, 3, 5, 6, 9])
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 13)])
+async def test_never_again_resume_is_bit_exact(step: int, before: int, after: int, tmp_path: Path) -> None:
+    undisturbed = await report_of(settings())
+    stopped = await stopped_after(step, settings(spheres=before), tmp_path / "run")
+    assert stopped.interrupted
+    assert step <= stopped.steps < undisturbed.steps
+    report = await resumed(settings(spheres=after), tmp_path / "run", tmp_path / "run")
+    assert report.weights_sha256 == undisturbed.weights_sha256
+    assert report.val_loss == undisturbed.val_loss
+    assert (report.steps, report.epochs, report.interrupted) == (undisturbed.steps, undisturbed.epochs, False)
+    record = load_checkpoint(tmp_path / "run").record
+    assert record["weights_sha256"] == undisturbed.weights_sha256
+
+
+async def test_a_run_may_be_stopped_again_and_again(tmp_path: Path) -> None:
+    undisturbed = await report_of(settings())
+    report = await stopped_after(2, settings(), tmp_path / "run")
+    while report.interrupted:
+        report = await stopped_after(report.steps + 2, settings(), tmp_path / "run", resume=tmp_path / "run")
+    assert report.weights_sha256 == undisturbed.weights_sha256
+
+
+async def test_an_earlier_checkpoint_can_be_gone_on_from_in_another_folder(tmp_path: Path) -> None:
+    straight = await report_of(settings(save_every=3), out=tmp_path / "run")
+    checkpoints = sorted((tmp_path / "run" / "checkpoints").iterdir())
+    assert len(checkpoints) == 2
+    report = await resumed(settings(), checkpoints[0], tmp_path / "other")
+    assert report.weights_sha256 == straight.weights_sha256
+    assert load_checkpoint(tmp_path / "other").progress == load_checkpoint(tmp_path / "run").progress
+
+
+async def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
+    straight = await report_of(settings(), out=tmp_path / "run")
+    report = await resumed(settings(), tmp_path / "run", tmp_path / "run")
+    assert (report.steps, report.weights_sha256) == (straight.steps, straight.weights_sha256)
+    assert (report.tokens, report.interrupted) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"train": settings(lr=0.5)}, "lr was 0.01 and is 0.5"),
+        ({"train": settings(shards=7)}, "shards was 12 and is 7"),
+        ({"model": replace(MODEL, layers=2)}, "layers was 1 and is 2"),
+        ({"corpus": Corpus.from_text(CORPUS.documents[0] + " and more")}, "the text is another one"),
+    ],
+)
+async def test_going_on_as_another_run_is_refused_by_name(
+    changes: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    await stopped_after(2, settings(), tmp_path / "run")
+    train = changes.pop("train", settings())
+    with pytest.raises(SettingError, match=named):
+        await resumed(train, tmp_path / "run", tmp_path / "run", **changes)
+    assert load_checkpoint(tmp_path / "run").progress.step >= 2
+
+
+async def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path: Path) -> None:
+    await stopped_after(2, settings(), tmp_path / "run")
+    moments = tmp_path / "run" / "latest" / "training" / "optimizer.safetensors"
+    content = bytearray(moments.read_bytes())
+    content[-1] ^= 1
+    moments.write_bytes(content)
+    with pytest.raises(ModelFolderError, match=r"optimizer\.safetensors"):
+        await resumed(settings(), tmp_path / "run", tmp_path / "run")
