@@ -79,7 +79,9 @@ def test_the_epoch_loss_is_the_mean_over_all_tokens(losses: list[tuple[float, in
 def test_a_line_holds_what_people_ask_for() -> None:
     pace = Pace()
     pace.take(replace(STEP, steps=10_000))
-    assert step_line(pace) == ("epoch 1/3  step 1/10000  loss 4.000 (epoch 4.000)  200 tokens/s  1:23:20 left")
+    assert step_line(pace) == (
+        "epoch 1/3  step 1/10000  loss 4.000 (epoch 4.000)  200 tokens/s  1:23:20 left"
+    )
     assert epoch_line(EPOCH) == (
         "epoch 1/3 done: train 3.500, validation 3.250 nats per token, 10 steps, 200 tokens/s"
     )

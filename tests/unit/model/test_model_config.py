@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from crystalline.errors import ModelFolderError, SettingError
 from crystalline.model import ModelConfig, layout_of
 
-
 HEADLINE = ModelConfig(vocab_size=10_000, dim=256, layers=6, heads=8)
 
 
