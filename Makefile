@@ -38,6 +38,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --explicit-package-bases --exclude tests/conformance tests examples
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-dev

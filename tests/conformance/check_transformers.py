@@ -2,7 +2,8 @@
 
     python tests/conformance/check_transformers.py [FOLDER] [--text FILE]
 
-Without FOLDER, random models are saved to a temporary folder first: grouped-query, tied and untied.
+Without FOLDER, models are made in a temporary folder first: random ones, grouped-query, tied and untied, and
+one that the installed command has trained for a few steps.
 Needs torch and transformers. Prints one line of figures for each folder. Exit code 0 if every token id is
 the same and no logit differs by more than 1e-4, else 1.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -66,6 +68,16 @@ def random_folders(root: Path, text: str) -> list[Path]:
     return folders
 
 
+def trained_folder(root: Path, text: str) -> Path:
+    """What `crystalline train` leaves behind."""
+    source, folder = root / "text.txt", root / "trained"
+    source.write_text(text, encoding="utf-8")
+    command = Path(sys.executable).parent / "crystalline"
+    options = "--steps 20 --dim 64 --layers 2 --heads 4 --kv-heads 2 --seq-len 64 --vocab-size 600 --quiet"
+    subprocess.run([command, "train", source, "--out", folder, *options.split()], check=True, timeout=120)
+    return folder
+
+
 def compare(folder: Path, text: str) -> bool:
     """Print the figures of one folder; whether they are good enough."""
     config, flat = load_model(folder)
@@ -96,7 +108,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", nargs="?", type=Path, help="a model folder; random models if absent")
+    parser.add_argument("folder", nargs="?", type=Path, help="a model folder; some are made if absent")
     parser.add_argument("--text", type=Path, help="a text file to compare on; Python's own help if absent")
     args = parser.parse_args()
     text = args.text.read_text(encoding="utf-8") if args.text else "\n".join(topics.values())[:20_000]
@@ -106,7 +118,8 @@ def main() -> int:
     if args.folder:
         return 0 if compare(args.folder, text) else 1
     with tempfile.TemporaryDirectory() as root:
-        good = [compare(folder, text) for folder in random_folders(Path(root), text)]
+        folders = [*random_folders(Path(root), text), trained_folder(Path(root), text)]
+        good = [compare(folder, text) for folder in folders]
         return 0 if all(good) else 1
 
 
