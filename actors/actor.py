@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -43,11 +44,19 @@ def on(message: type, *, when: State | Iterable[State] | None = None) -> Callabl
 
     Raises:
         UnregisteredMessage: the class was not declared with `@message`.
+        TypeError: the method is not `async def`, or does not take `(self, msg, ctx)`.
     """
     schema_of(message)
     states = frozenset(State if when is None else {when} if isinstance(when, State) else when)
 
     def mark(method: F) -> F:
+        checked: Callable[..., Any] = method  # the checks below must not narrow the type that is returned
+        if not inspect.iscoroutinefunction(checked):
+            raise TypeError(f"{method.__qualname__} handles {message.__name__} and must be `async def`")
+        try:
+            inspect.signature(method).bind("self", "msg", "ctx")
+        except TypeError:
+            raise TypeError(f"{method.__qualname__} must take (self, msg, ctx)") from None
         method.__actor_handler__ = Handler(message, method.__name__, states)  # type: ignore[attr-defined] # read by Actor.__init_subclass__
         return method
 
@@ -65,8 +74,9 @@ class Actor:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        bound = (getattr(member, "__actor_handler__", None) for member in vars(cls).values())
-        cls.handlers = cls.handlers | {handler.message: handler for handler in bound if handler is not None}
+        members = (member for base in reversed(cls.__mro__) for member in vars(base).values())
+        bound = (getattr(member, "__actor_handler__", None) for member in members)
+        cls.handlers = {handler.message: handler for handler in bound if handler is not None}
 
     @classmethod
     def contract(cls) -> str:

@@ -14,28 +14,30 @@ Who calls whom, for one request:
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from actors import epochs, handling
 from actors.context import Context
 from actors.delivery import Ask, Entry, Origin
 from actors.errors import ActorDown, ActorError, ProtocolError, Refused
-from actors.host import Alarm, ChildSpec, Host, Interruption, Phase, Run
+from actors.host import INSIDE, Alarm, ChildSpec, Host, Interruption, Phase, Run
 from actors.lifecycle import Event, Lifecycle, State, advance
-from actors.mailbox import Mailbox
 from actors.messages import ActorRef, Down
 from actors.reasons import describe, failure_of
-from actors.supervision import GiveUp, Restart, Supervision, on_child_exit
+from actors.supervision import GiveUp, Restart, on_child_exit
 from actors.waits import Wait, Witness
 from actors.wire import Frame
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Coroutine
 
     from actors.actor import Actor
-    from actors.mailbox import Overflow
+    from actors.mailbox import Mailbox
 
 __all__ = ["Cell", "spawn", "stop"]
+
+LOGGER: Final = logging.getLogger("actors")
 
 # How long a handler that was cancelled may take to unwind before its incarnation is given up.
 UNWIND_S: Final = 0.5
@@ -46,6 +48,10 @@ CHILDREN_SHARE: Final = 0.8
 STOP_S: Final = 5.0
 # After so many messages in a row an actor lets others run, even if no handler of its own ever suspends.
 TURN_MESSAGES: Final = 64
+# A handler that was cancelled, in a loop that was late, gets so many turns of it to unwind.
+UNWIND_TURNS: Final = 16
+# Ends are carried out recursively; nobody needs a deeper tree.
+DEPTH_MAX: Final = 100
 # A path travels several times in one head.
 PATH_CHARS_MAX: Final = 1024
 
@@ -77,6 +83,7 @@ class Cell:
         self.spec = spec
         self.ref: ActorRef[Any] = ActorRef(f"{parent.ref.path if parent else ''}/{name}", host.uids)
         self.name = name
+        self.depth: int = parent.depth + 1 if parent is not None else 1
         self.mailbox = mailbox
         self.asks: dict[int, Ask] = {}
         self.children: dict[str, Cell] = {}
@@ -96,6 +103,8 @@ class Cell:
         self._stop_alarms: list[Alarm] = []
         self._stop_deadline_s = 0.0
         self._restart_alarm: Alarm | None = None
+        self._watched: list[Cell] = []
+        self._told = False
 
     # What other parts of the runtime call
 
@@ -105,41 +114,26 @@ class Cell:
         return self._task is not None
 
     async def spawn_child(
-        self,
-        actor: type[Actor],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        *,
-        name: str | None,
-        supervision: Supervision | None,
-        capacity: int,
-        overflow: Overflow,
-        handler_timeout_s: float,
-        deadline_s: float,
+        self, name: str | None, spec: ChildSpec, mailbox: Mailbox[Entry], deadline_s: float
     ) -> ActorRef[Any]:
         """Start a child; see `Context.spawn`."""
-        spec = ChildSpec(
-            actor=actor,
-            args=args,
-            kwargs=kwargs,
-            supervision=supervision,
-            handler_timeout_s=handler_timeout_s,
-        )
-        return await spawn(self.host, self, name, spec, Mailbox(capacity, overflow), deadline_s)
+        return await spawn(self.host, self, name, spec, mailbox, deadline_s)
 
     def watch(self, ref: ActorRef[Any]) -> None:
         """Have this incarnation hear of the ends of `ref`."""
         target = self.host.cells.get(ref.path)
         if target is not None and target.ref == ref:
             target.watchers[self.ref.path] = (self, self.incarnation)
+            self._watched.append(target)
+            if target.phase is Phase.RESTARTING:
+                down = Down(ref, target.incarnation, "between two lives", restarting=True)
+                self.host.delivery.tell_system(self.origin, self, down)
         else:
             self.host.delivery.tell_system(self.origin, self, Down(ref, 0, "no such actor", restarting=False))
 
-    async def stop_below(self, ref: ActorRef[Any], deadline_s: float) -> None:
+    async def stop_below(self, target: Cell, deadline_s: float) -> None:
         """Stop an actor below and wait for its end."""
-        target = self.host.cells.get(ref.path)
-        if target is not None and target.ref == ref:
-            await stop(target, self.ref.path, deadline_s)
+        await stop(target, self.ref.path, deadline_s)
 
     @property
     def origin(self) -> Origin:
@@ -158,8 +152,10 @@ class Cell:
         self.lifecycle = Lifecycle()
         self.scope = None
         self._failure = None
+        self._told = False
         self._restart_alarm = None
-        task = self.host.loop.create_task(self._live(), name=f"{self.ref.path}#{self.incarnation}")
+        # Not by the loop's task factory: an eager task would run before it is known here.
+        task = asyncio.Task(self._live(), loop=self.host.loop, name=f"{self.ref.path}#{self.incarnation}")
         self._task = task
         self.host.tasks[task] = self.ref.path
         task.add_done_callback(self._forget_task)
@@ -198,8 +194,10 @@ class Cell:
         self._task.cancel()
         self.host.alarm(UNWIND_S, lambda: self._give_up(run))
 
-    def _give_up(self, run: Run) -> None:
-        if run.open:
+    def _give_up(self, run: Run, turns: int = UNWIND_TURNS) -> None:
+        if run.open and turns:  # the loop itself may have been late: unwinding takes a few turns of it
+            self.host.loop.call_soon(self._give_up, run, turns - 1)
+        elif run.open:
             self.abandon(f"a handler did not end within {UNWIND_S} s of being cancelled")
 
     def fail_from_child(self, reason: str) -> None:
@@ -228,7 +226,8 @@ class Cell:
 
     def _stop_draining(self) -> None:
         self._drain = False
-        self.interrupt(Interruption.STOPPED)
+        if self.run is not None and self.run.cause_id:  # a hook has a limit of its own
+            self.interrupt(Interruption.STOPPED)
 
     def abandon(self, reason: str) -> None:
         """End this incarnation now, whatever its task is doing; the task is left behind if it must be."""
@@ -236,9 +235,6 @@ class Cell:
             return
         self._abandon_children(reason)
         task, self._task, self.run = self._task, None, None
-        error = ActorDown(self.ref.path, reason)
-        for wait in self.host.waits.of(self.ref.path):
-            wait.fail(error)
         if task is not None and not task.done():
             self.host.strays[task] = self.ref.path
             task.cancel()
@@ -292,6 +288,7 @@ class Cell:
 
     async def _live(self) -> None:
         """Run one incarnation from its start to its end. Never raises."""
+        INSIDE.set((self.host, self.ref.path))
         incarnation = self.incarnation
         reason, failed = "stopped", False
         ctx = Context(self, incarnation)
@@ -300,18 +297,24 @@ class Cell:
             await self._serve_until_end(actor, ctx)
         except BaseException as error:  # noqa: BLE001 - SystemExit and foreign cancellation end an actor too
             reason, failed = describe(error), True
+            self._log(error)
         if self.incarnation == incarnation and self._task is asyncio.current_task():
             await self._terminate()
         if self.incarnation == incarnation and self._task is asyncio.current_task():
-            self._finalise(self._reason(reason, failed=failed), failed=failed and not self._stop_alarms)
+            if failed and self._stop_alarms:
+                reason, failed = f"{reason} (while stopping)", False
+            self._finalise(reason, failed=failed)
 
-    def _reason(self, reason: str, *, failed: bool) -> str:
-        return f"{reason} (while stopping)" if failed and self._stop_alarms else reason
+    def _log(self, error: BaseException) -> None:
+        """Log what nobody would hear of otherwise: an error that is not the answer to an ask or a spawn."""
+        told = self._told or self.start_wait is not None or error is self._failure
+        if not told and isinstance(error, Exception):
+            LOGGER.error("%s failed: %s", self.ref, describe(error), exc_info=error)
 
     async def _serve_until_end(self, actor: Actor, ctx: Context) -> None:
         try:
             await self._hook("on_start", actor.on_start(ctx))
-            await epochs.join_running(self)
+            await self._hook("joining the epoch", epochs.join_running(self))
             if self.phase is Phase.STARTING:
                 self.phase = Phase.LIVE
             if self.start_wait is not None:
@@ -382,6 +385,7 @@ class Cell:
             delivery.dead_letter(entry.tag, f"handler ended: {interruption}", self.origin, entry.msg_id)
         except BaseException as error:
             if entry.ask_id:
+                self._told = True
                 delivery.fail(self, entry.ask_id, incarnation, failure_of(error))
             if type(envelope.body) not in handling.RUNTIME_HANDLERS or not isinstance(error, Exception):
                 raise
@@ -405,8 +409,8 @@ class Cell:
         try:
             answer = await call
         except asyncio.CancelledError:
-            if run.interrupted is None:
-                raise  # not the runtime's doing: whoever cancels the task ends the actor
+            if run.interrupted is None or (task is not None and task.cancelling() > 1):
+                raise  # not the runtime's doing, or not only: whoever cancels the task ends the actor
             raise _Interrupted(run.interrupted.value) from None
         finally:
             if run.interrupted is not None and task is not None:
@@ -455,7 +459,7 @@ class Cell:
         self._abandon_children(reason)  # there are some only when `_terminate` was cut short
         decision = self._decide(reason) if failed else GiveUp(reason)
         restarting = isinstance(decision, Restart)
-        lived = self.phase is not Phase.RESTARTING
+        starting = self.start_wait is not None
         self.phase = Phase.RESTARTING if restarting else Phase.ENDED
         self._task = self.scope = None
         self.trace("end", type_=self.spec.actor.__name__, detail=reason)
@@ -463,12 +467,18 @@ class Cell:
         self._settle(ActorDown(self.ref.path, final, restarting=restarting))
         if not restarting:
             self._leave_tree(final)
-        if lived:
-            self._announce(Down(self.ref, self.incarnation, final, restarting))
+        # One for each end of an incarnation; and one more when a restart that was promised is called off.
+        self._announce(Down(self.ref, self.incarnation, final, restarting))
         if isinstance(decision, Restart):
             self.trace("restart", detail=f"in {decision.delay_s:g} s")
             self._restart_alarm = self.host.alarm(decision.delay_s, self.start)
-        elif failed and self.parent is not None and self.spec.supervision and self.spec.supervision.escalate:
+        elif (
+            failed
+            and not starting
+            and self.parent is not None
+            and self.spec.supervision
+            and self.spec.supervision.escalate
+        ):
             self.parent.fail_from_child(f"{self.ref} is lost: {final}")
 
     def _decide(self, reason: str) -> Restart | GiveUp:
@@ -487,6 +497,11 @@ class Cell:
         for ask in list(self.asks.values()):
             ask.wait.fail(down)
         self.asks.clear()
+        for wait in self.host.waits.of(self.ref.path):  # of tasks that a handler has made and left
+            wait.fail(down)
+        for target in self._watched:
+            target.watchers.pop(self.ref.path, None)
+        self._watched.clear()
         if self.start_wait is not None:
             self.start_wait.fail(down)
         for entry in self.mailbox.drain():
@@ -544,6 +559,8 @@ async def spawn(
     cell = Cell(host, parent, name, spec, mailbox)
     if cell.ref.path in host.delivery.recipients:
         raise ValueError(f"{cell.ref} exists already: names are unique among living siblings")
+    if cell.depth > DEPTH_MAX:
+        raise ValueError(f"{cell.ref.path[:40]}... is deeper in the tree than {DEPTH_MAX} levels")
     if len(cell.ref.path) > PATH_CHARS_MAX:
         raise ValueError(f"the path {cell.ref.path[:40]}... is longer than {PATH_CHARS_MAX} characters")
     cell.start_wait = wait = _wait_for_start(cell, deadline_s)  # before anything is registered: it may refuse

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast, overload
 
 from actors import epochs
 from actors.errors import ActorDown, JobsExhausted, UpwardAsk
+from actors.host import ChildSpec
 from actors.jobs import JobToken
 from actors.lifecycle import Event, State
-from actors.mailbox import CAPACITY, Overflow
+from actors.mailbox import CAPACITY, Mailbox, Overflow
 from actors.waits import Wait, Witness
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Context:
     @property
     def children(self) -> tuple[ActorRef[Any], ...]:
         """Addresses of the children that have not ended for good, in order of their start."""
-        return tuple(child.ref for child in self._cell.children.values())
+        return tuple(child.ref for child in self.live().children.values())
 
     @property
     def incarnation(self) -> int:
@@ -70,17 +71,17 @@ class Context:
     @property
     def state(self) -> State:
         """The lifecycle state."""
-        return self._cell.lifecycle.state
+        return self.live().lifecycle.state
 
     @property
     def current_epoch(self) -> int:
         """The last epoch that was begun, 0 before the first."""
-        return self._cell.lifecycle.epoch
+        return self.live().lifecycle.epoch
 
     @property
     def remaining_s(self) -> float:
         """Seconds until the deadline of the handler that runs now."""
-        return max(0.0, self._deadline_s(math.inf) - self._cell.host.loop.time())
+        return max(0.0, self._deadline_s(math.inf) - self.live().host.loop.time())
 
     async def spawn(
         self,
@@ -110,17 +111,15 @@ class Context:
             Expired: `on_start` did not return before this handler's deadline.
             ValueError: the name is taken or has a slash.
         """
-        return await self._live().spawn_child(
-            actor,
-            args,
-            kwargs,
-            name=name,
+        spec = ChildSpec(
+            actor=actor,
+            args=args,
+            kwargs=kwargs,
             supervision=supervision,
-            capacity=capacity,
-            overflow=overflow,
             handler_timeout_s=handler_timeout_s,
-            deadline_s=self._deadline_s(HANDLER_TIMEOUT_S),
         )
+        deadline_s = self._deadline_s(HANDLER_TIMEOUT_S)
+        return await self.live().spawn_child(name, spec, Mailbox(capacity, overflow), deadline_s)
 
     def tell(self, ref: ActorRef[Any], message: Any) -> None:
         """Send without an answer, to anyone.
@@ -129,7 +128,7 @@ class Context:
             MessageError: it cannot travel.
             MailboxFull: there is no room (unless the policy is `drop_oldest`).
         """
-        self._live().host.delivery.tell(self._origin(), ref, message)
+        self.live().host.delivery.tell(self._origin(), ref, message)
 
     def tell_later(self, delay_s: float, ref: ActorRef[Any], message: Any) -> None:
         """Send after `delay_s` seconds, if this incarnation still lives then; a full mailbox drops it.
@@ -138,7 +137,7 @@ class Context:
             MessageError: it cannot travel.
             ValueError: the delay is negative or not finite.
         """
-        cell, origin = self._live(), self._origin()
+        cell, origin = self.live(), self._origin()
         entry = cell.host.delivery.prepare(origin, ref, message)
         if not 0 <= delay_s < math.inf:
             raise ValueError(f"cannot tell {ref} after {delay_s} seconds")
@@ -172,7 +171,7 @@ class Context:
 
         Cancelling it tells the actor to stop working on it.
         """
-        cell = self._live()
+        cell = self.live()
         self._check_below(ref)
         delivery = cell.host.delivery
         ask = delivery.begin_ask(self._origin(), ref, message, self._deadline_s(timeout_s))
@@ -187,7 +186,7 @@ class Context:
             UpwardAsk: one of them is not below this actor; nothing was sent.
             MessageError: a message cannot travel.
         """
-        cell, asks = self._live(), list(asks)
+        cell, asks = self.live(), list(asks)
         for ref, _ in asks:
             self._check_below(ref)
         return await cell.host.delivery.ask_all(self._origin(), asks, self._deadline_s(timeout_s))
@@ -214,7 +213,7 @@ class Context:
         return await self._offload(timeout_s, fn, args, kwargs)
 
     async def _offload(self, timeout_s: float | None, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
-        cell = self._live()
+        cell = self.live()
         host, name = cell.host, getattr(fn, "__qualname__", repr(fn))
         deadline_s = self._deadline_s(math.inf if timeout_s is None else timeout_s)
         token = JobToken(max(0.0, deadline_s - host.loop.time()))
@@ -242,22 +241,28 @@ class Context:
         Raises:
             Expired: the time is over; the awaitable was cancelled.
         """
-        cell = self._live()
-        deadline_s = self._deadline_s(timeout_s)
-        wait = cell.open_wait("foreign awaitable", reason, deadline_s, Witness.TIMER)
-        inner = asyncio.ensure_future(awaitable)
+        inner = asyncio.ensure_future(_outcome(awaitable))  # first, so that it is closed when this is refused
+        try:
+            cell = self.live()
+            wait = cell.open_wait("foreign awaitable", reason, self._deadline_s(timeout_s), Witness.TIMER)
+        except BaseException:
+            inner.cancel()
+            raise
         try:
             await asyncio.wait({inner, wait.future}, return_when=asyncio.FIRST_COMPLETED)
             if not inner.done():
                 wait.future.result()  # raises Expired, or ActorDown when the incarnation was given up
-            return inner.result()
+            result, error = inner.result()
+            if error is not None:
+                raise error
+            return cast("R", result)
         finally:
             inner.cancel()
             cell.host.waits.close(wait)
 
     def watch(self, ref: ActorRef[Any]) -> None:
         """Have `on_down` called when an incarnation of `ref` ends; at once when there is none."""
-        self._live().watch(ref)
+        self.live().watch(ref)
 
     async def stop(self, ref: ActorRef[Any], *, timeout_s: float = 5.0) -> None:
         """Stop an actor below, and return when it has ended, by force at the end of its time.
@@ -266,7 +271,9 @@ class Context:
             UpwardAsk: it is not below this actor.
         """
         self._check_below(ref)
-        await self._live().stop_below(ref, self._deadline_s(timeout_s))
+        target = self.live().host.cells.get(ref.path)
+        if target is not None and target.ref == ref:
+            await self.live().stop_below(target, self._deadline_s(timeout_s))
 
     def rest(self) -> None:
         """Move from epoch_done to idle.
@@ -274,7 +281,7 @@ class Context:
         Raises:
             IllegalTransition: the actor is not in epoch_done.
         """
-        self._live().move(Event.REST)
+        self.live().move(Event.REST)
 
     def epoch(
         self, epoch: int, children: Iterable[ActorRef[Any]] | None = None, *, timeout_s: float
@@ -290,17 +297,27 @@ class Context:
             timeout_s: for everything together.
 
         Raises:
-            UpwardAsk: one of the children is not below this actor; nothing was begun.
+            UpwardAsk: one of the children is not a child of this actor; nothing was begun.
             IllegalTransition: an epoch runs already, or the number is not larger than the last.
             EpochFailed: a child could not begin, or did not finish in time.
         """
         refs = self.children if children is None else tuple(children)
         for ref in refs:
             self._check_below(ref)
-        return epochs.open_epoch(self._live(), epoch, refs, self._deadline_s(timeout_s))
+            child = self._cell.host.cells.get(ref.path)
+            if child is not None and child.parent is not self._cell:
+                raise UpwardAsk(f"{ref} is no child of {self._cell.ref}: its own parent runs its epochs")
+        return epochs.open_epoch(self, epoch, refs, self._deadline_s(timeout_s))
 
-    def _live(self) -> Cell:
+    def live(self) -> Cell:
+        """The cell of this incarnation, for the runtime.
+
+        Raises:
+            ActorDown: the incarnation has ended.
+            Refused: called in another thread than the event loop's.
+        """
         cell = self._cell
+        cell.host.check_thread()
         if cell.incarnation != self._incarnation or cell.ended or not cell.has_task:
             raise ActorDown(cell.ref.path, f"incarnation {self._incarnation} has ended")
         return cell
@@ -319,6 +336,16 @@ class Context:
         target = self._cell.host.cells.get(ref.path)
         if target is not None and not target.is_below(self._cell):
             raise UpwardAsk(f"{self._cell.ref} cannot wait for {ref}, which is not below it: tell it instead")
+
+
+async def _outcome(awaitable: Awaitable[R]) -> tuple[R | None, BaseException | None]:
+    """Result or error. A task that raised SystemExit would end the event loop with all its actors."""
+    try:
+        return await awaitable, None
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+        return None, error
 
 
 def _report(loop: asyncio.AbstractEventLoop, wait: Wait, job: Future[Any]) -> None:

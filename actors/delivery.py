@@ -207,7 +207,8 @@ class Delivery:
         if not recipient.takes_asks:
             self._refuse(origin, tag, "never answers")
             raise NotHandled(f"{ref} takes messages for code outside the tree, and never answers")
-        if (path := self.waits.path(ref.path, origin.name)) is not None:
+        # Code outside the tree is nobody's target, so that it can close no circle.
+        if origin.incarnation and (path := self.waits.path(ref.path, origin.name)) is not None:
             self._refuse(origin, tag, f"{ref} waits for {origin.name}")
             raise WaitCycle(f"{origin.name} cannot wait for {ref}: " + "; ".join(map(str, path)))
         ask_id = next(self._ids)
@@ -316,7 +317,10 @@ class Delivery:
         if body.refused:
             refusal: type[Exception] = getattr(errors, body.error_type, Refused)
             raise refusal(body.error_text)
-        raise AskFailed(ask.recipient.ref.path, body.error_type, body.error_text, body.traceback_text)
+        failed = AskFailed(ask.recipient.ref.path, body.error_type, body.error_text, body.traceback_text)
+        if body.traceback_text:
+            failed.add_note(f"in {ask.recipient.ref}: {body.traceback_text.rstrip()}")
+        raise failed
 
     def reply(self, recipient: Recipient, ask_id: int, incarnation: int, body: Any) -> None:
         """Answer an ask. Late, duplicate and stale answers become dead letters.
@@ -335,6 +339,10 @@ class Delivery:
         tag = schema_of(type(body)).tag
         ask = self.asks.get(ask_id)
         if ask is None or ask.incarnation != incarnation or not ask.wait.open:
+            self.dead_letter(tag, "late reply", origin, ask_id)
+            return
+        if self.loop.time() > ask.wait.deadline_s:  # the loop was blocked: late is late all the same
+            ask.wait.on_deadline()
             self.dead_letter(tag, "late reply", origin, ask_id)
             return
         frame = self.codec.encode(kind, ask.wait.waiter, origin.name, ask_id, ask_id, incarnation, 0, body)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from actors.cell import Cell
+    from actors.context import Context
     from actors.messages import ActorRef
     from actors.waits import Wait
 
@@ -82,9 +83,10 @@ class EpochWaits:
 
 @asynccontextmanager
 async def open_epoch(
-    cell: Cell, epoch: int, children: Iterable[ActorRef[Any]], deadline_s: float
+    ctx: Context, epoch: int, children: Iterable[ActorRef[Any]], deadline_s: float
 ) -> AsyncIterator[None]:
-    """Run one epoch in `cell` and `children`; see `Context.epoch`."""
+    """Run one epoch in the actor of `ctx` and in `children`; see `Context.epoch`."""
+    cell = ctx.live()  # here and not where the scope was made: the incarnation may have ended in between
     cell.move(Event.BEGIN, epoch)
     scope = cell.scope = Scope(epoch, tuple(children), deadline_s)
     try:

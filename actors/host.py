@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import enum
 import math
+import threading
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from actors.errors import Refused
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,7 +22,10 @@ if TYPE_CHECKING:
     from actors.supervision import Supervision
     from actors.waits import Deadlines
 
-__all__ = ["Alarm", "ChildSpec", "Host", "Interruption", "Phase", "Run"]
+__all__ = ["INSIDE", "Alarm", "ChildSpec", "Host", "Interruption", "Phase", "Run"]
+
+INSIDE: ContextVar[tuple[Host, str] | None] = ContextVar("actors_inside", default=None)
+"""The system and the actor whose handler runs here, also in tasks that the handler has made."""
 
 
 class Phase(enum.Enum):
@@ -75,8 +82,9 @@ class Run:
         self.open = True
 
     def on_deadline(self) -> None:
-        """Interrupt it."""
-        self.cell.interrupt(Interruption.EXPIRED)
+        """Interrupt it, unless the task was left behind and something else runs there now."""
+        if self.cell.run is self:
+            self.cell.interrupt(Interruption.EXPIRED)
 
 
 class Alarm:
@@ -104,10 +112,23 @@ class Host:
         self.waits = delivery.waits
         self.tracer = delivery.tracer
         self.loop = delivery.loop
+        self.thread_id = threading.get_ident()
         self.uids = 0
         self.cells: dict[str, Cell] = {}
         self.tasks: dict[asyncio.Task[None], str] = {}
         self.strays: dict[asyncio.Task[None], str] = {}
+
+    def check_thread(self) -> None:
+        """Return in the thread of the event loop.
+
+        Raises:
+            Refused: in any other thread: what is sent from there could be lost.
+        """
+        if threading.get_ident() != self.thread_id:
+            raise Refused(
+                "actors belong to the thread of their event loop: return the value from the job, or send "
+                "with loop.call_soon_threadsafe"
+            )
 
     def alarm(self, delay_s: float, action: Callable[[], None]) -> Alarm:
         """Call `action` after `delay_s` seconds."""

@@ -159,6 +159,10 @@ class DaemonExecutor(Executor):
             True when a thread was left behind.
         """
         if future.cancel():
+            with self._lock:  # its arguments must not live on until a thread comes by
+                item = self._items.pop(future, None)
+                if item is not None and item in self._queue:
+                    self._queue.remove(item)
             return False
         with self._lock:
             item = self._items.get(future)
@@ -229,7 +233,7 @@ class DaemonExecutor(Executor):
                     if item.future.set_running_or_notify_cancel():
                         item.worker = worker
                         return item
-                    del self._items[item.future]
+                    self._items.pop(item.future, None)
                 if self._closed:
                     break
                 self._idle += 1

@@ -17,6 +17,7 @@ __all__ = ["CAPACITY", "Mailbox", "Overflow", "Put"]
 
 E = TypeVar("E")
 CAPACITY = 256
+ROOM_COMPACT_AT = 64
 
 
 class Overflow(enum.Enum):
@@ -46,7 +47,7 @@ class Mailbox(Generic[E]):
         ValueError: `capacity` is below 1.
     """
 
-    __slots__ = ("_room", "_system", "_user", "_wakeup", "capacity", "closed", "overflow")
+    __slots__ = ("_room", "_room_limit", "_system", "_user", "_wakeup", "capacity", "closed", "overflow")
 
     def __init__(self, capacity: int = CAPACITY, overflow: Overflow = Overflow.WAIT) -> None:
         if capacity < 1:
@@ -57,6 +58,7 @@ class Mailbox(Generic[E]):
         self._user: deque[E] = deque()
         self._room: deque[tuple[E, asyncio.Future[None]]] = deque()
         self._wakeup: asyncio.Future[None] | None = None
+        self._room_limit = ROOM_COMPACT_AT
         self.closed = False
 
     def __len__(self) -> int:
@@ -86,6 +88,9 @@ class Mailbox(Generic[E]):
         while self._room and self._room[0][1].done():
             self._room.popleft()  # a recipient that takes nothing must not collect those who gave up
         self._room.append((entry, admitted))
+        if len(self._room) >= self._room_limit:  # those who gave up must not collect behind a patient one
+            self._room = deque(waiting for waiting in self._room if not waiting[1].done())
+            self._room_limit = 2 * len(self._room) + ROOM_COMPACT_AT
 
     def pop_oldest(self) -> E | None:
         """Take the oldest user entry away, to make room under `drop_oldest`."""

@@ -50,7 +50,7 @@ class ActorRef(Generic[A_co]):
 class Schema:
     """How one message class is written and read."""
 
-    __slots__ = ("__dict__", "arity", "cls", "required", "schema_id", "tag", "values")
+    __slots__ = ("__dict__", "_getter", "arity", "cls", "required", "schema_id", "tag", "values")
 
     def __init__(self, tag: str, cls: type) -> None:
         names = [field.name for field in fields(cls)]
@@ -61,7 +61,23 @@ class Schema:
         self.required = sum(
             1 for field in fields(cls) if field.default is MISSING and field.default_factory is MISSING
         )
-        self.values: Callable[[Any], tuple[Any, ...]] = _getter(names)
+        self._getter = _getter(names)
+        self.values: Callable[[Any], tuple[Any, ...]] = self._first_values
+
+    def _first_values(self, body: Any) -> tuple[Any, ...]:
+        """The field values; before the first message is sent, find out whether it could be read.
+
+        Raises:
+            MessageError: a field's annotation names something that is not there at run time.
+        """
+        try:
+            len(self.checks)
+        except Exception as error:
+            raise MessageError(
+                f"{self.tag}: the type of a field is not known at run time ({error}): import it for real"
+            ) from error
+        self.values = self._getter
+        return self._getter(body)
 
     @functools.cached_property
     def checks(self) -> tuple[tuple[str, tuple[type, ...] | None], ...]:
@@ -82,7 +98,11 @@ class Schema:
         """
         if len(values) < self.required:
             raise ProtocolError(f"{self.tag} needs {self.required} fields, got {len(values)}")
-        for value, (name, classes) in zip(values, self.checks, strict=False):
+        try:
+            checks = self.checks
+        except Exception as error:
+            raise ProtocolError(f"{self.tag} cannot be read here: {error}") from error
+        for value, (name, classes) in zip(values, checks, strict=False):
             if classes is not None and not isinstance(value, classes):
                 raise ProtocolError(f"{self.tag}.{name} cannot be a {type(value).__name__}")
         try:

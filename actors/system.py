@@ -16,7 +16,7 @@ from actors import cell as cells
 from actors.context import ASK_TIMEOUT_S, HANDLER_TIMEOUT_S
 from actors.delivery import Delivery, Origin
 from actors.errors import ActorDown, SystemClosed, UpwardAsk
-from actors.host import ChildSpec, Host
+from actors.host import INSIDE, ChildSpec, Host
 from actors.jobs import DaemonExecutor
 from actors.mailbox import CAPACITY, Mailbox, Overflow
 from actors.receiver import Receiver
@@ -321,6 +321,8 @@ class ActorSystem:
         for recipient in list(host.delivery.recipients.values()):
             if isinstance(recipient, Receiver):
                 recipient.close()
+        for wait in host.waits:
+            wait.fail(SystemClosed(f"{wait}: the actor system was shut down"))
         host.deadlines.close()
         if host.tracer is not None:
             host.tracer.close()
@@ -338,15 +340,17 @@ class ActorSystem:
 
     def _open(self) -> Host:
         host = self._known()
+        host.check_thread()
         if not host.delivery.open:
             raise SystemClosed(f"actor system {self.name!r} is shutting down")
         return host
 
     def _check_outside(self) -> None:
-        task = asyncio.current_task()
-        path = self._known().tasks.get(task) if task is not None else None
-        if path is not None:
-            raise UpwardAsk(f"{path} is inside the tree and must use its context to wait, not the system")
+        inside = INSIDE.get()
+        if inside is not None and inside[0] is self._known():
+            raise UpwardAsk(
+                f"{inside[1]} is inside the tree and must use its context to wait, not the system"
+            )
 
 
 def _node(cell: cells.Cell) -> TreeNode:

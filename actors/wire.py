@@ -297,13 +297,14 @@ def frame_to_bytes(frame: Frame) -> bytes:
     """Lay a frame out for another process. Copies the buffers once."""
     parts = [_contiguous_bytes(buffer) for buffer in frame.buffers]
     table = struct.pack(f"<{len(parts)}Q", *(len(part) for part in parts))
-    body = bytearray(table + frame.head)
+    pieces: list[bytes | memoryview] = [table, frame.head]
+    total = HEADER.size + len(table) + len(frame.head)
     for part in parts:
-        body += bytes(-(HEADER.size + len(body)) % ALIGNMENT)
-        body += part
-    total = HEADER.size + len(body)
+        padding = -total % ALIGNMENT
+        pieces += [bytes(padding), part]
+        total += padding + len(part)
     crc = zlib.crc32(frame.head, zlib.crc32(table))
-    return HEADER.pack(MAGIC, VERSION, 0, len(parts), len(frame.head), crc, total) + bytes(body)
+    return b"".join([HEADER.pack(MAGIC, VERSION, 0, len(parts), len(frame.head), crc, total), *pieces])
 
 
 def _contiguous_bytes(buffer: Any) -> memoryview:

@@ -7,6 +7,8 @@ the cut.
 from __future__ import annotations
 
 import contextlib
+import errno
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgpack
@@ -16,7 +18,6 @@ from actors.tracing.events import TraceEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = ["FLUSH_EVENTS", "FLUSH_S", "TraceFile", "read_trace"]
 
@@ -29,17 +30,21 @@ class TraceFile:
     """Writes events to a new file.
 
     Args:
-        path: the file; one that exists is replaced.
+        path: the file. An earlier trace is replaced, any other file is not.
 
     Raises:
+        FileExistsError: it exists, and is no trace.
         OSError: it cannot be written. The same from `write` and `close`, when a batch is written out.
     """
 
     __slots__ = ("_file", "_flushed_s", "_packer", "_pending")
 
     def __init__(self, path: Path) -> None:
+        if path.is_file() and path.stat().st_size and not _is_trace(path):
+            raise FileExistsError(errno.EEXIST, "exists and is no trace, so it is not replaced", str(path))
         self._file = path.open("wb")
-        self._packer = msgpack.Packer()
+        # A name that is no text must not break the actor it belongs to.
+        self._packer = msgpack.Packer(unicode_errors="backslashreplace")
         self._pending: list[bytes] = [self._packer.pack([FORMAT, list(TraceEvent._fields)])]
         self._flushed_s = 0.0
         try:
@@ -87,14 +92,20 @@ def _event(entry: object) -> TraceEvent:
     return TraceEvent(*entry)
 
 
-def read_trace(path: Path) -> Iterator[TraceEvent]:
+def _is_trace(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(len(FORMAT) + 2)
+    return head[2:] == FORMAT.encode()
+
+
+def read_trace(path: Path | str) -> Iterator[TraceEvent]:
     """Yield the events of a trace file; ends quietly where a file was cut off.
 
     Raises:
         ProtocolError: it is not a trace file, or an entry is damaged.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         stream = msgpack.Unpacker(file, use_list=False)
         try:
             head = next(stream, None)

@@ -225,3 +225,19 @@ def test_errors_of_writing_surface(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         file.close()
     assert file._file.closed
     file.close()
+
+
+def test_a_file_that_is_no_trace_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "precious.txt"
+    path.write_text("words that nobody else has")
+    with pytest.raises(FileExistsError, match="is no trace"):
+        TraceFile(path)
+    assert path.read_text() == "words that nobody else has"
+
+
+def test_an_earlier_trace_and_an_empty_file_are_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "run.trace"
+    path.touch()
+    for _ in range(2):
+        TraceFile(path).close()
+    assert list(read_trace(str(path))) == []
