@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final
 import safetensors.numpy
 
 from crystalline.errors import ModelFolderError, OutputError
-from crystalline.model import ModelConfig, load_model, save_model
+from crystalline.model import ModelConfig, load_model, load_tokenizer_json, save_model
 from crystalline.optim import AdamWBuffers
 
 if TYPE_CHECKING:
@@ -81,12 +81,14 @@ class Checkpoint:
         config: sizes of the model.
         buffers: weights and moments, float32.
         progress: how far the run had come.
+        tokenizer_json: what the token ids mean.
         record: the whole of progress.json: settings, fingerprint of the text, hash of the weights.
     """
 
     config: ModelConfig
     buffers: AdamWBuffers
     progress: Progress
+    tokenizer_json: str
     record: dict[str, object]
 
 
@@ -135,8 +137,7 @@ class RunFolder:
         except OSError as error:
             raise OutputError(
                 f"cannot write the checkpoint of step {snapshot.progress.step} under {self.path}: "
-                f"{error.strerror or error}. Earlier checkpoints are intact; make room, or choose another "
-                "--out"
+                f"{error.strerror or error}. What was saved there before is as it was"
             ) from error
 
     @contextmanager
@@ -246,7 +247,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         progress = Progress(**{name: int(str(record[name])) for name in ("epoch", "step", "step_in_epoch")})
     except (KeyError, ValueError) as error:
         raise ModelFolderError(f"{folder} holds no whole training state ({error}): {_REMEDY}") from None
-    return Checkpoint(config, buffers, progress, record)
+    return Checkpoint(config, buffers, progress, load_tokenizer_json(folder), record)
 
 
 def check_output(path: Path, *, force: bool) -> bool:
@@ -261,11 +262,11 @@ def check_output(path: Path, *, force: bool) -> bool:
             raise OutputError(f"{path} exists: choose another --out, or --force to replace it")
         if exists and not _replaceable(path):
             raise OutputError(
-                f"{path} exists and was not made by a training run, so --force does not delete it: "
-                "choose another --out"
+                f"{path} exists and holds what was not made by a training run, so --force does not delete "
+                "it: choose another --out"
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _beside(path):
+        above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+        with _beside(above / path.name):  # what is not there yet is made with the first checkpoint
             return exists
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         reason = getattr(error, "strerror", None) or error
@@ -276,8 +277,17 @@ def _replaceable(path: Path) -> bool:
     """Whether nothing but an earlier run is lost with `path`."""
     if path.is_symlink() or not path.is_dir():
         return False
-    latest = path / _LATEST
-    return not any(path.iterdir()) or (latest.is_symlink() and latest.readlink().parts[0] == _CHECKPOINTS)
+    return all(_belongs_to_a_run(entry) for entry in path.iterdir())
+
+
+def _belongs_to_a_run(entry: Path) -> bool:
+    if entry.is_symlink():
+        return entry.readlink().parts[0] == (_CHECKPOINTS if entry.name == _LATEST else _LATEST)
+    return entry.name == _CHECKPOINTS and entry.is_dir() and all(map(_is_checkpoint, entry.iterdir()))
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    return folder.name.startswith("step-") and (folder / _TRAINING / _MANIFEST).is_file()
 
 
 @contextmanager

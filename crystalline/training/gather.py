@@ -76,10 +76,11 @@ async def gather(ctx: Context, asks: Refs[R]) -> list[R]:
 
 
 def _belongs(answer: Any, request: Any) -> bool:
-    """Results are keyed by epoch, step and run; one under another key is never taken for the right one."""
-    key = ("lo", "hi", *(name for name in ("epoch", "step") if hasattr(answer, name)))
-    asked = {"lo": request.run[0], "hi": request.run[1]}
-    return all(getattr(answer, name) == asked.get(name, getattr(request, name, None)) for name in key)
+    """Results are keyed by what was asked; one under another key is never taken for the right one."""
+    key = [name for name in ("epoch", "step", "batch", "attempt") if hasattr(request, name)]
+    return (answer.lo, answer.hi) == request.run and all(
+        getattr(answer, name, None) == getattr(request, name) for name in key
+    )
 
 
 def _worth_another_try(outcome: object) -> bool:

@@ -170,9 +170,13 @@ class ShardSums:
 
 @message("crystalline.evaluate_shards")
 class EvaluateShards(Request["ShardLosses"]):
-    """Asked downwards: compute the losses of a run of shards alone. Fields as in `ComputeShards`."""
+    """Asked downwards: compute the losses of a run of shards alone.
+
+    Fields as in `ComputeShards`; `batch` counts the batches of the held-out text.
+    """
 
     epoch: int
+    batch: int
     version: int
     lo: int
     inputs: tuple[Array, ...]
@@ -186,17 +190,20 @@ class EvaluateShards(Request["ShardLosses"]):
     def part(self, run: tuple[int, int]) -> EvaluateShards:
         """The same for a run within this one."""
         lo, hi = run[0] - self.lo, run[1] - self.lo
-        return EvaluateShards(self.epoch, self.version, run[0], self.inputs[lo:hi], self.targets[lo:hi])
+        return EvaluateShards(
+            self.epoch, self.batch, self.version, run[0], self.inputs[lo:hi], self.targets[lo:hi]
+        )
 
 
 @message("crystalline.shard_losses")
 class ShardLosses:
     """The answer to `EvaluateShards`: (hi - lo,) float64, the summed token losses of each shard."""
 
+    epoch: int
+    batch: int
     lo: int
     hi: int
     losses: Array
-    usage: Array
 
 
 @message("crystalline.reduce_slices")
@@ -231,6 +238,8 @@ class ReduceSlices(Request["SliceSquares"]):
 class SliceSquares:
     """The answer to `ReduceSlices`: (hi - lo,) float64, the sum of squares of each slice."""
 
+    step: int
+    attempt: int
     lo: int
     hi: int
     squares: Array
@@ -271,6 +280,8 @@ class ApplySlices(Request["SlicesApplied"]):
 class SlicesApplied:
     """The answer to `ApplySlices`."""
 
+    step: int
+    attempt: int
     lo: int
     hi: int
     usage: Array

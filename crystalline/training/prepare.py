@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from crystalline.data import Windows, default_cache_dir, prepare_tokens, unigram_cross_entropy
+from crystalline.data import (
+    Windows,
+    default_cache_dir,
+    prepare_tokens,
+    token_counts,
+    unigram_cross_entropy,
+)
+from crystalline.errors import SettingError
 from crystalline.model import ModelConfig, initialise
 from crystalline.training.checkpoint import Progress, RunFolder, check_output, load_checkpoint
 from crystalline.training.memory import RunMemory
@@ -16,7 +24,10 @@ from crystalline.training.sphere import Seat
 from crystalline.training.work import ShardWork
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from actors import JobToken
     from crystalline.data import Corpus
@@ -24,6 +35,12 @@ if TYPE_CHECKING:
     from crystalline.training.config import TrainConfig
 
 __all__ = ["Prepared", "prepare"]
+
+SMALLEST_VOCABULARY: Final = 257
+# Weights and both moments in two versions, their gradient, and one that a sphere is at: float32 each.
+BYTES_PER_PARAMETER: Final = 8 * 4
+
+_TOKENS_AT_ONCE = 1 << 17
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,13 +85,22 @@ def prepare(
     goes_on = out is not None and resume is not None and out.resolve() == resume.resolve()
     if out is not None and not goes_on:
         check_output(out, force=force)  # before the long part, so that nobody waits for a refusal
+    # A text may use fewer entries of the vocabulary than it could; the other sizes are known now.
+    _check_memory(dataclasses.replace(model, vocab_size=min(model.vocab_size, SMALLEST_VOCABULARY)))
     tokens = prepare_tokens(corpus, model.vocab_size, default_cache_dir())
     token.check()
     windows = Windows(tokens.tokens, model.seq_len, train.val_fraction)
     config = dataclasses.replace(model, vocab_size=tokens.tokenizer.get_vocab_size())
     if checkpoint is not None:
-        check_same_run(checkpoint, config, train, corpus.fingerprint)
+        check_same_run(
+            checkpoint,
+            config,
+            train,
+            data_fingerprint=corpus.fingerprint,
+            tokenizer_json=tokens.tokenizer.to_str(),
+        )
     progress = checkpoint.progress if checkpoint is not None else Progress(epoch=0, step=0, step_in_epoch=0)
+    _check_memory(config)
     folder = None
     if out is not None:
         folder = RunFolder(
@@ -100,6 +126,21 @@ def prepare(
     return Prepared(config, windows, _unigram_loss(windows, config.vocab_size), seat, folder, progress)
 
 
+def _check_memory(config: ModelConfig) -> None:
+    """Refuse a model that this machine cannot hold, before anything is made for it.
+
+    Raises:
+        SettingError: weights, moments and gradients alone take more than all memory.
+    """
+    needed = config.parameter_count() * BYTES_PER_PARAMETER
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise SettingError(
+            f"a model of {config.parameter_count():,} parameters takes {needed / 1e9:,.1f} GB to train, but "
+            f"this machine has {there / 1e9:,.1f} GB: choose smaller sizes"
+        )
+
+
 def _restored(checkpoint: Checkpoint) -> RunMemory:
     weights, first_moment, second_moment = checkpoint.buffers
     version = checkpoint.progress.step
@@ -109,6 +150,13 @@ def _restored(checkpoint: Checkpoint) -> RunMemory:
 def _unigram_loss(windows: Windows, vocab_size: int) -> float | None:
     if not len(windows.validation):
         return None
-    _, train = windows.batch(windows.train)
-    _, held_out = windows.batch(windows.validation)
-    return unigram_cross_entropy(train, held_out, vocab_size)
+    train = token_counts(_targets(windows, windows.train), vocab_size)
+    held_out = token_counts(_targets(windows, windows.validation), vocab_size)
+    return unigram_cross_entropy(train, held_out)
+
+
+def _targets(windows: Windows, indices: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """The targets of some windows, in blocks that take little memory."""
+    at_once = max(1, _TOKENS_AT_ONCE // windows.seq_len)
+    for begin in range(0, len(indices), at_once):
+        yield windows.batch(indices[begin : begin + at_once])[1]

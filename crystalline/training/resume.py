@@ -19,7 +19,12 @@ NEUTRAL: Final = frozenset({"spheres", "save_every", "epoch_timeout_s", "job_tim
 
 
 def check_same_run(
-    checkpoint: Checkpoint, config: ModelConfig, train: TrainConfig, data_fingerprint: str
+    checkpoint: Checkpoint,
+    config: ModelConfig,
+    train: TrainConfig,
+    *,
+    data_fingerprint: str,
+    tokenizer_json: str,
 ) -> None:
     """Return when going on gives the bits of the run that was never stopped.
 
@@ -28,6 +33,7 @@ def check_same_run(
         config: sizes of the model, with the vocabulary that the text gave.
         train: settings now.
         data_fingerprint: hash of the text now.
+        tokenizer_json: what the token ids mean now.
 
     Raises:
         SettingError: text, sizes or settings are others; every difference is named.
@@ -35,6 +41,8 @@ def check_same_run(
     differences = []
     if checkpoint.record.get("data_fingerprint") != data_fingerprint:
         differences.append("the text is another one")
+    if checkpoint.tokenizer_json != tokenizer_json:
+        differences.append("the tokenizer is another one (another version of its library?)")
     saved = checkpoint.record.get("settings")
     before = {**asdict(checkpoint.config), **(saved if isinstance(saved, dict) else {})}
     now = {**asdict(config), **asdict(train)}

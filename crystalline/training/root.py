@@ -246,7 +246,7 @@ class Root(Actor):
         total, tokens = 0.0, 0
         for at in range(steps_per_epoch(len(held_out), self._train.batch_size)):
             inputs, targets = self._cut(batch_indices(held_out, at, self._train.batch_size))
-            whole = EvaluateShards(epoch, self._memory.version, 0, inputs, targets)
+            whole = EvaluateShards(epoch, at, self._memory.version, 0, inputs, targets)
             parts = await gather(ctx, self._shared_out(whole, len(inputs)))
             total += _ordered_sum(np.concatenate([part.losses for part in parts]))
             tokens += sum(int(np.count_nonzero(shard >= 0)) for shard in targets)
@@ -260,7 +260,7 @@ class Root(Actor):
     def _cut(self, indices: Array) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         """Inputs and targets of a batch, cut into shards by symmetry group, evenly."""
         inputs, targets = self._windows.batch(indices)
-        rows = cut_into_shards(inputs, self._train.shards)
+        rows = cut_into_shards(np.where(targets >= 0, inputs, -1), self._train.shards)  # padding has no vote
         return tuple(freeze(inputs[row]) for row in rows), tuple(freeze(targets[row]) for row in rows)
 
     def _shared_out(self, whole: Any, units: int) -> dict[ActorRef[Any], Any]:

@@ -108,11 +108,9 @@ class Sphere(Actor):
     @on(EvaluateShards, when=State.RUNNING)
     async def evaluate(self, msg: EvaluateShards, ctx: Context) -> ShardLosses:
         """Compute the losses of a run of shards."""
-        begun_s = time.perf_counter()
         weights = self._seat.memory.weights(msg.version)
-        limit_s = self._seat.job_timeout_s
-        losses, busy_s = await ctx.offload_within(limit_s, self._seat.work.evaluate, weights, msg)
-        return ShardLosses(*msg.run, freeze(losses), self._usage(begun_s, busy_s))
+        losses = await ctx.offload_within(self._seat.job_timeout_s, self._seat.work.evaluate, weights, msg)
+        return ShardLosses(msg.epoch, msg.batch, *msg.run, freeze(losses))
 
     @on(ReduceSlices, when=State.RUNNING)
     async def reduce(self, msg: ReduceSlices, ctx: Context) -> SliceSquares:
@@ -121,7 +119,7 @@ class Sphere(Actor):
         target = self._seat.memory.target(msg.attempt)
         limit_s = self._seat.job_timeout_s
         squares, busy_s = await ctx.offload_within(limit_s, self._seat.work.reduce, target, msg)
-        return SliceSquares(*msg.run, freeze(squares), self._usage(begun_s, busy_s))
+        return SliceSquares(msg.step, msg.attempt, *msg.run, freeze(squares), self._usage(begun_s, busy_s))
 
     @on(ApplySlices, when=State.RUNNING)
     async def apply(self, msg: ApplySlices, ctx: Context) -> SlicesApplied:
@@ -130,7 +128,7 @@ class Sphere(Actor):
         target, current = self._seat.memory.target(msg.attempt), self._seat.memory.current
         limit_s = self._seat.job_timeout_s
         busy_s = await ctx.offload_within(limit_s, self._seat.work.apply, target, current, msg)
-        return SlicesApplied(*msg.run, self._usage(begun_s, busy_s))
+        return SlicesApplied(msg.step, msg.attempt, *msg.run, self._usage(begun_s, busy_s))
 
     def _usage(self, begun_s: float, busy_s: float) -> Usage:
         waiting_s = max(0.0, time.perf_counter() - begun_s - busy_s)
@@ -173,10 +171,9 @@ class ControlSphere(Actor):
     @on(EvaluateShards, when=State.RUNNING)
     async def evaluate(self, msg: EvaluateShards, ctx: Context) -> ShardLosses:
         """Have the losses of a run of shards computed below."""
-        begun_s = time.perf_counter()
         parts = await gather(ctx, self._parts(msg, self._seat.work.tree[1]))
         losses = np.concatenate([part.losses for part in parts])
-        return ShardLosses(*msg.run, freeze(losses), self._usage(begun_s, 0.0, parts))
+        return ShardLosses(msg.epoch, msg.batch, *msg.run, freeze(losses))
 
     @on(ReduceSlices, when=State.RUNNING)
     async def reduce(self, msg: ReduceSlices, ctx: Context) -> SliceSquares:
@@ -184,14 +181,16 @@ class ControlSphere(Actor):
         begun_s = time.perf_counter()
         parts = await self._undisturbed(msg, ctx)
         squares = np.concatenate([part.squares for part in parts])
-        return SliceSquares(*msg.run, freeze(squares), self._usage(begun_s, 0.0, parts))
+        return SliceSquares(
+            msg.step, msg.attempt, *msg.run, freeze(squares), self._usage(begun_s, 0.0, parts)
+        )
 
     @on(ApplySlices, when=State.RUNNING)
     async def apply(self, msg: ApplySlices, ctx: Context) -> SlicesApplied:
         """Have a run of slices of the next weights made below."""
         begun_s = time.perf_counter()
         parts = await self._undisturbed(msg, ctx)
-        return SlicesApplied(*msg.run, self._usage(begun_s, 0.0, parts))
+        return SlicesApplied(msg.step, msg.attempt, *msg.run, self._usage(begun_s, 0.0, parts))
 
     def _parts(self, msg: Any, units: int) -> dict[ActorRef[Any], Any]:
         """What to ask of each child that has work: a part of `msg` for its run."""

@@ -68,8 +68,8 @@ class Finished:
     def refusal(self) -> str:
         """The one line that says why the input cannot be used."""
         assert self.code == 2, (self.code, self.out, self.err)
-        lines = self.err.splitlines()
-        assert len(lines) == 1, self.err
-        assert lines[0].startswith("error: ")
+        *before, line = self.err.splitlines()
+        assert all(words.startswith("preparing ") for words in before), self.err
+        assert line.startswith("error: ")
         assert self.out == ""
-        return lines[0]
+        return line

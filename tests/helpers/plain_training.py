@@ -102,7 +102,7 @@ class _Plain:
     def step(self, step: int, indices: Array) -> None:
         inputs, targets = self.windows.batch(indices)
         tokens = int((targets >= 0).sum())
-        shards = cut_into_shards(inputs, self.train.shards)
+        shards = cut_into_shards(np.where(targets >= 0, inputs, -1), self.train.shards)
         total = 0.0
         gradients: list[Array | None] = []
         for rows in shards:

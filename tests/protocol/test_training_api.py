@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -14,11 +16,12 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from crystalline.data import Corpus, Windows, batch_indices, epoch_order, prepare_tokens
+from crystalline.data import PADDING_TARGET, Corpus, Windows, batch_indices, epoch_order, prepare_tokens
 from crystalline.errors import CorpusError, OutputError, SettingError, TrainingError
 from crystalline.model import Parameters, Workspace, load_model, logits, weights_sha256
 from crystalline.training import EpochDone, Saved, StepDone, Trainer, load_checkpoint
 from crystalline.training import checkpoint as checkpoint_module
+from crystalline.training import prepare as prepare_module
 from crystalline.training.trainer import SHUTDOWN_S
 from tests.helpers.faults import Fault, Stuck, raising
 from tests.helpers.plain_training import PlainRun, train_plainly
@@ -169,6 +172,37 @@ async def test_the_report_is_that_of_the_run(tmp_path: Path) -> None:
     assert report.tokens_per_s > 0
     assert report.wall_s > 0
     assert not report.interrupted
+
+
+async def test_the_figures_of_the_report_follow_from_those_of_the_steps() -> None:
+    async with trainer_of(settings(spheres=25)) as trainer:
+        steps = [event for event in await events_of(trainer) if isinstance(event, StepDone)]
+        report, resting = await trainer.fit(), trainer.resting
+    tokens, seconds = np.array([(step.tokens, step.seconds) for step in steps]).T
+    busy_s = np.array([step.busy for step in steps]) * seconds[:, None]
+    assert report.tokens_per_s == pytest.approx(tokens.sum() / seconds.sum())
+    assert report.sphere_busy == pytest.approx((busy_s.sum(axis=0) / seconds.sum()).tolist())
+    assert np.flatnonzero(np.array(report.sphere_busy) == 0).tolist() == resting
+    assert len(resting) == 1
+    assert all(0 <= busy <= 1 for busy in report.sphere_busy)
+    assert report.wall_s >= seconds.sum()
+
+
+async def test_the_unigram_loss_is_that_of_the_held_out_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare_module, "_TOKENS_AT_ONCE", 3 * MODEL.seq_len)  # several blocks, the last smaller
+    async with trainer_of(settings(val_fraction=0.3)) as trainer:
+        found, V = trainer.unigram_loss, trainer.model_config.vocab_size
+    windows = Windows(prepare_tokens(CORPUS, MODEL.vocab_size, None).tokens, MODEL.seq_len, 0.3)
+    seen = Counter(windows.batch(windows.train)[1].ravel().tolist())
+    held_out = Counter(windows.batch(windows.validation)[1].ravel().tolist())
+    del seen[PADDING_TARGET], held_out[PADDING_TARGET]
+    costs = [count * -math.log((seen[t] + 1) / (seen.total() + V)) for t, count in held_out.items()]
+    assert found == pytest.approx(sum(costs) / held_out.total())
+
+
+async def test_without_held_out_text_there_is_no_unigram_loss() -> None:
+    async with trainer_of(settings(val_fraction=0.0)) as trainer:
+        assert trainer.unigram_loss is None
 
 
 @pytest.mark.parametrize(("spheres", "resting"), [(12, 0), (25, 1), (40, 16)])

@@ -8,6 +8,7 @@ import pytest
 from crystalline.data import Corpus
 from crystalline.errors import ModelFolderError, SettingError
 from crystalline.training import StepDone, TrainReport, load_checkpoint
+from crystalline.training.resume import check_same_run
 from tests.helpers.training import CORPUS, MODEL, report_of, settings, trainer_of
 
 if TYPE_CHECKING:
@@ -86,6 +87,19 @@ async def test_going_on_as_another_run_is_refused_by_name(
     with pytest.raises(SettingError, match=named):
         await resumed(train, tmp_path / "run", tmp_path / "run", **changes)
     assert load_checkpoint(tmp_path / "run").progress.step >= 2
+
+
+async def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
+    await stopped_after(2, settings(), tmp_path / "run")
+    checkpoint = load_checkpoint(tmp_path / "run")
+    with pytest.raises(SettingError, match="the tokenizer is another one"):
+        check_same_run(
+            checkpoint,
+            checkpoint.config,
+            settings(),
+            data_fingerprint=CORPUS.fingerprint,
+            tokenizer_json=checkpoint.tokenizer_json.replace("the", "teh"),
+        )
 
 
 async def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path: Path) -> None:

@@ -31,11 +31,11 @@ class Script:
 
 
 def request(lo: int, hi: int) -> EvaluateShards:
-    return EvaluateShards(1, 0, lo, (EMPTY,) * (hi - lo), (EMPTY,) * (hi - lo))
+    return EvaluateShards(1, 0, 0, lo, (EMPTY,) * (hi - lo), (EMPTY,) * (hi - lo))
 
 
-def answer(lo: int, hi: int) -> ShardLosses:
-    return ShardLosses(lo, hi, freeze(np.zeros(hi - lo)), freeze(np.zeros((1, 3))))
+def answer(lo: int, hi: int, batch: int = 0) -> ShardLosses:
+    return ShardLosses(1, batch, lo, hi, freeze(np.zeros(hi - lo)))
 
 
 ASKS = {ONE: request(0, 6), TWO: request(6, 12)}
@@ -56,8 +56,11 @@ async def test_only_what_is_missing_is_asked_for_again() -> None:
     assert script.asked == [[ONE, TWO], [TWO], [TWO]]
 
 
-async def test_never_again_messages_were_counted_one_result_does_not_pass_for_another() -> None:
-    script: Any = Script([answer(0, 6), answer(0, 6)])
+@pytest.mark.parametrize("wrong", [answer(0, 6), answer(6, 12, batch=1)])
+async def test_never_again_messages_were_counted_one_result_does_not_pass_for_another(
+    wrong: ShardLosses,
+) -> None:
+    script: Any = Script([answer(0, 6), wrong])
     with pytest.raises(TrainingError, match="/root/sphere-1 answered something else"):
         await gather(script, ASKS)
 

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from actors import JobToken
+from crystalline.errors import CorpusError, OutputError, SettingError
+from crystalline.training.prepare import prepare
+from tests.helpers.training import CORPUS, MODEL, SHORT, settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"layers": 10**20}, {"dim": 10**9, "heads": 1, "kv_heads": 1}, {"ffn_dim": 10**12}]
+)
+def test_a_model_that_the_machine_cannot_hold_is_refused_at_once(sizes: dict[str, Any]) -> None:
+    with pytest.raises(SettingError, match=r"takes [\d,.]+ GB to train, but this machine has [\d,.]+ GB"):
+        prepare(JobToken(60), replace(MODEL, **sizes), settings(), CORPUS, None, force=False)
+
+
+def test_what_is_refused_leaves_no_folder_behind(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError):
+        prepare(
+            JobToken(60),
+            replace(MODEL, seq_len=100_000),
+            settings(),
+            SHORT,
+            tmp_path / "a" / "b",
+            force=False,
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_force_does_not_delete_what_the_user_has_put_beside_the_model(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    (out / "checkpoints").mkdir(parents=True)
+    (out / "latest").symlink_to("checkpoints/step-00000001")
+    (out / "NOTES.md").write_text("mine")
+    with pytest.raises(OutputError, match="holds what was not made by a training run"):
+        prepare(JobToken(60), MODEL, settings(), CORPUS, out, force=True)
+    assert (out / "NOTES.md").read_text() == "mine"
