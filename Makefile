@@ -1,5 +1,5 @@
 # make train    from nothing to a trained model and a sample of its text, about two minutes after installation
-# make test     everything that must hold: style, types, imports, tests, comparisons with other libraries
+# make test     everything that must hold: style, types, imports, tests, comparisons with torch and transformers
 # make check    style, types and imports alone
 # make bench    the benchmarks; each prints one JSON object
 # make setup    the virtual environment with the project in it
@@ -29,7 +29,7 @@ train: $(VENV)/.installed
 	@echo "  $(BIN)/crystalline generate $(MODEL) --prompt 'A class is' --tokens 100"
 
 # pytest comes last, so that its closing line is the last thing on the screen.
-test: check
+test: check $(VENV)/.installed-conformance
 	$(BIN)/python tests/conformance/make_fixtures.py --check
 	$(BIN)/python tests/conformance/check_transformers.py
 	$(BIN)/python -m pytest
@@ -52,8 +52,13 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	@echo 'Installing crystalline and its tools into $(VENV)'
-	@$(BIN)/python -m pip install -qq --editable '.[dev,conformance]'
+	@$(BIN)/python -m pip install -qq --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-conformance: $(VENV)/.installed-dev
+	@echo 'Installing torch and transformers, to compare with, into $(VENV)'
+	@$(BIN)/python -m pip install -qq --editable '.[dev,conformance]'
+	@touch $@
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

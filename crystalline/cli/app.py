@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,20 +12,15 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from crystalline.cli.failures import failure_of
-from crystalline.cli.lazy import COMMANDS, load
+from crystalline.cli.lazy import COMMANDS, Outline, load
+from crystalline.cli.output import put_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["LazyGroup", "app", "run"]
 
-_EPILOG = """
-[bold]Examples[/]
-
-crystalline train notes.txt essays/ --out runs/mine
-
-crystalline generate runs/mine --prompt "Once upon a time"
-"""
+_HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
 class LazyGroup(TyperGroup):
@@ -40,12 +36,33 @@ class LazyGroup(TyperGroup):
 
 def command_named(name: str) -> Any:
     """Import a command of `COMMANDS`."""
+    outline = COMMANDS[name]
+    function = load(outline.place)
     single = typer.Typer(add_completion=False)
-    single.command(name)(load(COMMANDS[name].place))
+    single.command(name, help=_flowing(function), epilog=_examples(outline), context_settings=_HELP_OPTIONS)(
+        function
+    )
     return get_command(single)
 
 
-app = typer.Typer(cls=LazyGroup, add_completion=False, rich_markup_mode="rich", epilog=_EPILOG)
+def _flowing(function: Any) -> str:
+    """The docstring with a line for each paragraph: the terminal's width breaks them, not the source's."""
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def _examples(*outlines: Outline) -> str:
+    shown = (example for outline in outlines for example in outline.examples)
+    return "\n\n".join(["[bold]Examples[/]", *shown])
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    add_completion=False,
+    rich_markup_mode="rich",
+    epilog=_examples(*COMMANDS.values()),
+    context_settings=_HELP_OPTIONS,
+)
 
 for _name, _outline in COMMANDS.items():
     app.command(_name, help=_outline.summary)(lambda: None)
@@ -53,7 +70,7 @@ for _name, _outline in COMMANDS.items():
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  (the library calls it with the option's value)
     if wanted:
-        typer.echo(f"crystalline {metadata.version('crystalline')}")
+        put_out(f"crystalline {metadata.version('crystalline')}")
         raise typer.Exit
 
 
@@ -67,7 +84,7 @@ def crystalline(
 ) -> None:
     """Train and run small language models on a tree of actors whose waits always end."""
     if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
+        put_out(ctx.get_help())
 
 
 def run(arguments: Sequence[str]) -> int:

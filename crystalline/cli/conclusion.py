@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from crystalline.training import TrainReport
 
-__all__ = ["conclusion", "json_line"]
+__all__ = ["conclusion", "json_line", "whereabouts"]
 
 
 def json_line(report: TrainReport) -> str:
@@ -18,7 +18,7 @@ def json_line(report: TrainReport) -> str:
 
 
 def conclusion(report: TrainReport) -> list[str]:
-    """What was learned, where it is, and how to talk to it; one string a line."""
+    """What was learned; one string a line."""
     end = "stopped early" if report.interrupted else "done"
     learned = f"{report.parameters:,} parameters, {report.tokens:,} tokens in {report.steps} steps"
     lines = [f"{end}: {learned}, {report.wall_s:.1f} s", *_losses(report)]
@@ -27,10 +27,19 @@ def conclusion(report: TrainReport) -> list[str]:
             f"note: {report.resting} of {report.spheres} spheres rested, there were {report.shards} shards "
             "to share; more --shards would give them work"
         )
-    if report.model is not None:
-        talk = shlex.join(["crystalline", "generate", report.model, "--prompt", "The "])
-        lines += [f"model: {report.model}", f"talk to it: {talk}"]
     return lines
+
+
+def whereabouts(report: TrainReport) -> list[str]:
+    """Where the model is, and how to talk to it; to be copied, hence never to be broken over lines.
+
+    Returns:
+        One string a line; none when the run kept no files.
+    """
+    if report.model is None:
+        return []
+    talk = f"crystalline generate {shlex.quote(report.model)} --prompt 'The'"
+    return [f"model: {report.model}", f"talk to it: {talk}"]
 
 
 def _losses(report: TrainReport) -> list[str]:

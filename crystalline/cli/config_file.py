@@ -46,12 +46,14 @@ def read_settings(path: Path, types: Mapping[str, Any]) -> dict[str, Any]:
         The values by parameter name.
 
     Raises:
-        SettingError: the file cannot be read or is not TOML, a name is unknown or stands there twice, or
-            a value has the wrong type. Names the file and the key.
+        SettingError: the file cannot be read or is not TOML, a name is unknown, a table, or stands
+            there twice, or a value has the wrong type. Names the file and the key.
     """
     settings: dict[str, Any] = {}
     for key, value in _parse(path).items():
         name = key.replace("-", "_")
+        if isinstance(value, dict):
+            raise SettingError(f"{path}: [{key}] is a table; no tables: write the options at the top level")
         if name not in types:
             raise SettingError(f"{path}: unknown setting {key!r}; {_nearest(name, types)}")
         if name in settings:

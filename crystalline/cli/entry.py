@@ -6,11 +6,15 @@ import io
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from crystalline.cli.lazy import APP, load
 
-__all__ = ["main"]
+__all__ = ["INTERRUPTED_EARLY", "main"]
+
+INTERRUPTED_EARLY = "interrupted before training began; nothing was saved"
+"""What `crystalline train` says when a signal comes so early that there is nothing to stop in good order."""
 
 
 def main() -> NoReturn:
@@ -37,5 +41,8 @@ def main() -> NoReturn:
 
 def _leave(number: int, _frame: object) -> NoReturn:
     # Nothing is under way that must be put in order. Not an exception: it would be raised in the middle of
-    # whatever library is being imported, and some lose it.
+    # whatever library is being imported, and some lose it. Not a stream either: it may be in use right now.
+    if sys.argv[1:2] == ["train"]:
+        with suppress(OSError):
+            os.write(2, f"{INTERRUPTED_EARLY}\n".encode())
     os._exit(128 + number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import typer
 
@@ -51,7 +52,13 @@ def _ours(error: CrystallineError) -> Failure:
 def _usage(error: typer.TyperException) -> str:
     ctx = getattr(error, "ctx", None)
     remedy = f" (see {ctx.command_path} --help)" if ctx else ""
-    return _one_line(error.format_message()) + remedy
+    return _one_line(error.format_message()) + _as_typed(error) + remedy
+
+
+def _as_typed(error: typer.TyperException) -> str:
+    """The word that has the wrong type; the library tells it only to whoever asks for the cause."""
+    details: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
+    return f", got {details[0]['input']!r}" if details else ""
 
 
 def _os_error(error: OSError) -> str:

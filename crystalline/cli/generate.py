@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from threadpoolctl import threadpool_limits
 
+from crystalline.cli.output import put_out
 from crystalline.inference import SamplingOptions, TextModel, continuation, decode
 
 if TYPE_CHECKING:
@@ -44,12 +45,16 @@ def generate(
     The prompt is printed first, then the model's text as it comes, so that both read as one. With --json
     the text comes as one object instead: prompt, text (without the prompt), tokens, seed, tokens_per_s,
     model.
+
+    The model sees only as many tokens as its --seq-len was in training: the last ones of prompt and text. A
+    longer prompt is said on standard error.
     """
     options = SamplingOptions(temperature=temperature, top_k=top_k, top_p=top_p)
     # One thread adds in one order: the same seed gives the same text whatever the number of cores.
     with threadpool_limits(1):
         model = TextModel.load(folder)
         ids = continuation(model, prompt, tokens=tokens, options=options, seed=seed)
+        _warn_of_a_long_prompt(model, prompt)
         if not json:
             _print_as_it_comes(prompt, decode(model.tokenizer, ids))
             return
@@ -64,11 +69,17 @@ def generate(
         "tokens_per_s": tokens_per_s,
         "model": str(folder),
     }
-    typer.echo(json_format.dumps(answer))
+    put_out(json_format.dumps(answer))
+
+
+def _warn_of_a_long_prompt(model: TextModel, prompt: str) -> None:
+    length, seen = len(model.tokenizer.encode(prompt).ids), model.config.seq_len
+    if length > seen:
+        typer.echo(f"note: the prompt has {length} tokens, only the last {seen} are used", err=True)
 
 
 def _print_as_it_comes(prompt: str, pieces: Iterable[str]) -> None:
-    typer.echo(prompt, nl=False)
+    put_out(prompt, end="")
     for piece in pieces:
-        typer.echo(piece, nl=False)
-    typer.echo()
+        put_out(piece, end="")
+    put_out("")

@@ -1,6 +1,7 @@
 """The commands by name, each in a module that is imported when the command is called.
 
-The one place that imports at run time: `crystalline --help` must not wait for numpy and tokenizers.
+The one place of the command that imports at run time: `crystalline --help` must not wait for numpy and
+tokenizers.
 """
 
 from __future__ import annotations
@@ -22,15 +23,28 @@ class Outline:
     Attributes:
         summary: first line of the command's help.
         place: `module:attribute` of its function.
+        examples: command lines for its help.
     """
 
     summary: str
     place: str
+    examples: tuple[str, ...]
 
 
 COMMANDS = {
-    "train": Outline("Train a language model on text files.", "crystalline.cli.train:train"),
-    "generate": Outline("Let a trained model go on with a text.", "crystalline.cli.generate:generate"),
+    "train": Outline(
+        "Train a language model on text files.",
+        "crystalline.cli.train:train",
+        (
+            "crystalline train notes.txt essays/ --out runs/mine",
+            "crystalline train notes.txt --out runs/small --layers 1 --dim 64 --epochs 10",
+        ),
+    ),
+    "generate": Outline(
+        "Let a trained model go on with a text.",
+        "crystalline.cli.generate:generate",
+        ('crystalline generate runs/mine --prompt "Once upon a time" --temperature 0.7',),
+    ),
 }
 """Every command, in the order of the help."""
 

@@ -87,7 +87,9 @@ WeightDecay = Annotated[float, typer.Option(help="Decoupled weight decay.", rich
 Clip = Annotated[
     float, typer.Option(help="Largest norm of the gradient; 0 does not clip.", rich_help_panel=_TRAINING)
 ]
-Seed = Annotated[int, typer.Option(help="Of the first weights and the order.", rich_help_panel=_TRAINING)]
+Seed = Annotated[
+    int, typer.Option(help="Of the initial weights and the order of the text.", rich_help_panel=_TRAINING)
+]
 
 Spheres = Annotated[int, typer.Option(help="Workers. They never change the result.", rich_help_panel=_TREE)]
 Shards = Annotated[

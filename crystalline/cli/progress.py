@@ -8,24 +8,23 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Group
 from rich.live import Live
+from rich.spinner import Spinner
 from rich.text import Text
 
+from crystalline.cli.bars import run_bar, sphere_loads
 from crystalline.cli.pace import Pace
 from crystalline.training import EpochDone, Saved, StepDone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console, RenderableType
 
     from crystalline.training.events import Event
 
-__all__ = ["epoch_line", "progress", "spheres_shown", "step_line"]
+__all__ = ["epoch_line", "progress", "step_line"]
 
 _LINE_EVERY_S: Final = 5.0
-_BARS_MAX: Final = 12  # more lines than this push everything else off a small terminal
-_BAR_WIDTH: Final = 40
-_EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
 
 
 @contextmanager
@@ -35,7 +34,7 @@ def progress(console: Console, preparing: str) -> Iterator[Callable[[Event], Non
     Args:
         console: a terminal gets a display that renews itself, anything else plain lines, one every few
             seconds and one an epoch; a quiet console gets nothing.
-        preparing: what the live display says until the first step.
+        preparing: what is being done until the first step.
 
     Returns:
         A function to call with every event.
@@ -46,18 +45,32 @@ def progress(console: Console, preparing: str) -> Iterator[Callable[[Event], Non
         with Live(get_renderable=display.render, console=console, transient=True):
             yield display.show
     else:
+        console.print(preparing, markup=False)
         yield _PlainLines(console).show
 
 
-def step_line(pace: Pace) -> str:
-    """Epoch, step, loss, speed and time left in one line; empty before the first step."""
+def step_line(pace: Pace, width: int | None = None) -> str:
+    """Epoch, step, loss, speed and time left in one line; empty before the first step.
+
+    Args:
+        pace: what is known.
+        width: columns; where they do not suffice, the time left stays and the speed goes first, then the
+            losses, then the step. None for no limit.
+    """
     step = pace.last
     if step is None:
         return ""
-    return (
-        f"epoch {step.epoch}/{step.epochs}  step {step.step}/{step.steps}  loss {step.loss:.3f} "
-        f"(epoch {pace.epoch_loss:.3f})  {pace.tokens_per_s:,.0f} tokens/s  {_clock(pace.left_s)} left"
-    )
+    fields = [
+        f"epoch {step.epoch}/{step.epochs}",
+        f"step {step.step}/{step.steps}",
+        f"loss {step.loss:.3f}",
+        f"epoch loss {pace.epoch_loss:.3f}",
+        f"{pace.tokens_per_s:,.0f} tokens/s",
+        f"{_clock(pace.left_s)} left",
+    ]
+    while width is not None and len(fields) > 1 and len("  ".join(fields)) > width:
+        del fields[-2]
+    return "  ".join(fields)
 
 
 def epoch_line(done: EpochDone) -> str:
@@ -70,28 +83,6 @@ def epoch_line(done: EpochDone) -> str:
     )
 
 
-def spheres_shown(busy: Sequence[float]) -> list[Text]:
-    """How busy each sphere is: a bar each, or one character each where bars would fill the screen.
-
-    Args:
-        busy: a fraction in [0, 1] for each sphere.
-    """
-    if len(busy) <= _BARS_MAX:
-        return [_bar(f"sphere-{number}", part) for number, part in enumerate(busy)]
-    eighths = "".join(_EIGHTHS[round(8 * _clipped(part))] for part in busy)
-    return [Text(f"{len(busy)} spheres: {eighths}")]
-
-
-def _bar(name: str, part: float) -> Text:
-    full = round(_BAR_WIDTH * _clipped(part))
-    bar = Text("━" * full, style="cyan").append("━" * (_BAR_WIDTH - full), style="bright_black")
-    return Text(f"{name:<10}").append(bar).append(f"{part:5.0%}")
-
-
-def _clipped(part: float) -> float:
-    return min(max(part, 0.0), 1.0)
-
-
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -102,6 +93,8 @@ class _LiveDisplay:
     def __init__(self, console: Console, preparing: str) -> None:
         self._console = console
         self._preparing = preparing
+        self._begun_s = monotonic()
+        self._spinner = Spinner("dots")
         self._pace = Pace()
         self._saved = ""
 
@@ -115,12 +108,14 @@ class _LiveDisplay:
                 self._saved = f"last checkpoint: {event.folder}"
 
     def render(self) -> RenderableType:
-        """Called by the display's own thread: reads, never changes."""
-        step = self._pace.last
+        """Called by the display's own thread: reads, and changes nothing but the spinner."""
+        step, width = self._pace.last, self._console.width
         if step is None:
-            return Text(self._preparing)
-        rows = [_bar("run", step.step / step.steps), *spheres_shown(self._pace.busy)]
-        return Group(Text(step_line(self._pace)), *rows, Text(self._saved))
+            elapsed = _clock(monotonic() - self._begun_s)
+            self._spinner.update(text=Text(f"{self._preparing} {elapsed}"))
+            return self._spinner
+        rows = [run_bar(step.step / step.steps, width), *sphere_loads(self._pace.busy, width)]
+        return Group(Text(step_line(self._pace, width)), *rows, Text(self._saved))
 
 
 class _PlainLines:

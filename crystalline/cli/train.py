@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import typer
 from rich.console import Console
 
 from crystalline.cli import options as option  # noqa: TC001  (typer reads the annotations at run time)
-from crystalline.cli.conclusion import conclusion, json_line
+from crystalline.cli.conclusion import conclusion, json_line, whereabouts
+from crystalline.cli.entry import INTERRUPTED_EARLY
+from crystalline.cli.output import put_out
 from crystalline.cli.progress import progress
 from crystalline.cli.session import train_until_signal
 from crystalline.data import Corpus
 from crystalline.model import ModelConfig
 from crystalline.training import TrainConfig, Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from crystalline.training import TrainReport
 
 __all__ = ["train"]
 
@@ -83,15 +91,38 @@ def train(
         save_every=save_every,
         epoch_timeout_s=epoch_timeout,
     )
-    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    console = _console(quiet=quiet)
     corpus = Corpus.from_paths(data) if data else Corpus.builtin()
+    if corpus.skipped:
+        console.print(_skipped(corpus.skipped), markup=False)
     trainer = Trainer(model_config, train_config, corpus, out=out, force=force, trace=trace)
     with progress(console, f"preparing {corpus.name}, {corpus.size_bytes:,} bytes ...") as show:
         report, signalled = anyio.run(train_until_signal, trainer, show)
     if report is not None:
-        for line in conclusion(report):
-            console.print(line, markup=False)
+        _conclude(console, report)
         if json:
-            typer.echo(json_line(report))
+            put_out(json_line(report))
+    elif signalled is not None:
+        typer.echo(INTERRUPTED_EARLY, err=True)
     if signalled is not None:
         raise typer.Exit(128 + signalled)
+
+
+def _console(*, quiet: bool) -> Console:
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    # Terminals break lines between words; whoever reads a file looks for whole lines.
+    console.soft_wrap = not console.is_terminal
+    return console
+
+
+def _skipped(files: Sequence[str]) -> str:
+    if len(files) == 1:
+        return f"note: skipped {files[0]}, which is not UTF-8 text"
+    return f"note: skipped {len(files)} files that are not UTF-8 text, such as {files[0]}"
+
+
+def _conclude(console: Console, report: TrainReport) -> None:
+    for line in conclusion(report):
+        console.print(line, markup=False)
+    for line in whereabouts(report):
+        console.print(line, markup=False, soft_wrap=True)

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["builtin_documents"]
 
-# Tests and bundled tools speak of themselves, installed packages differ from machine to machine, and
-# pydoc_data is read already.
+# Tests and bundled tools speak of themselves, installed packages differ from machine to machine, the
+# modules of encodings all say the same, and pydoc_data is read already.
 _SKIPPED_FOLDERS = frozenset(
     {
         "__pycache__",
         "dist-packages",
+        "encodings",
         "idle_test",
         "idlelib",
         "lib2to3",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import stat
@@ -25,6 +26,7 @@ class Corpus:
     Attributes:
         name: what to call it in messages.
         documents: the texts, in a fixed order; at least one, none of them blank.
+        skipped: files of a folder that were passed over because they are not UTF-8 text.
         fingerprint: SHA-256 (hex) of the documents and their boundaries; the name does not count.
         size_bytes: length of all documents in UTF-8.
 
@@ -33,7 +35,8 @@ class Corpus:
     """
 
     name: str
-    documents: tuple[str, ...]
+    documents: tuple[str, ...] = field(repr=False)
+    skipped: tuple[str, ...] = field(default=(), repr=False, compare=False)
     fingerprint: str = field(init=False)
     size_bytes: int = field(init=False)
 
@@ -53,19 +56,25 @@ class Corpus:
     def from_paths(cls, paths: Sequence[Path]) -> Corpus:
         """Read text files and folders, in the order given.
 
-        A folder is read to any depth in sorted order, one document a file. Hidden, blank and binary
-        files in it are passed over; a file named in `paths` must be text. Links to folders inside a
-        folder are not followed.
+        A folder is read to any depth in sorted order, one document a file. Hidden and blank files in it
+        and files that are not UTF-8 text are passed over, and so are links to folders and folders of
+        models and runs; a file named in `paths` must be text. A file that is met again, also through a
+        link, counts once.
 
         Raises:
-            CorpusError: no path at all; a path is missing, unreadable, empty, binary, or neither file
-                nor folder; or a folder holds no text.
+            CorpusError: no path at all; a path is missing, unreadable, empty, not UTF-8 text, or neither
+                file nor folder; or a folder holds no text.
         """
         if not paths:
             raise CorpusError("no text files or folders given: name at least one")
-        documents = [document for path in paths for document in _documents_at(path)]
-        others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-        return cls(f"{paths[0]}{others}", tuple(documents))
+        met: dict[Path, tuple[Path, str | None]] = {}
+        for path in paths:
+            for file, text in _texts_at(path):
+                met.setdefault(file.resolve(), (file, text))
+        documents = tuple(text for _, text in met.values() if text is not None)
+        skipped = tuple(str(file) for file, text in met.values() if text is None)
+        others = len({path.resolve() for path in paths}) - 1
+        return cls(f"{paths[0]} and {others} more" if others else str(paths[0]), documents, skipped)
 
     @classmethod
     def from_text(cls, text: str, name: str = "text") -> Corpus:
@@ -97,22 +106,20 @@ def _encode(document: str, name: str) -> bytes:
         ) from error
 
 
-def _documents_at(path: Path) -> list[str]:
+def _texts_at(path: Path) -> list[tuple[Path, str | None]]:
+    """The file at a path, or the files below it that are not blank; None for what is not UTF-8 text."""
     mode = _mode_of(path)
     if stat.S_ISDIR(mode):
-        texts = [_text_or_none(_read(file)) for file in _files_below(path)]
-        documents = [text for text in texts if text is not None and text.strip()]
-        if not documents:
+        texts = [(file, _text_or_none(file)) for file in _files_below(path)]
+        if not any(text and text.strip() for _, text in texts):
             raise CorpusError(f"{path} holds no text: name a folder with UTF-8 text files in it")
-        return documents
+        return [(file, text) for file, text in texts if text is None or text.strip()]
     if not stat.S_ISREG(mode):
         raise CorpusError(f"{path} is neither a file nor a folder: name a text file or a folder")
-    text = _text_or_none(_read(path))
-    if text is None:
-        raise CorpusError(f"{path} is binary, not text: name a UTF-8 text file")
+    text = _decode(_read(path), path)
     if not text.strip():
         raise CorpusError(f"{path} is empty: name a file with text in it")
-    return [text]
+    return [(path, text)]
 
 
 def _mode_of(path: Path) -> int:
@@ -137,18 +144,33 @@ def _reason(error: OSError | ValueError) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _text_or_none(content: bytes) -> str | None:
-    """The text of a file, None if it is binary. A byte order mark is no part of the text."""
-    if b"\0" in content:
-        return None
+def _text_or_none(path: Path) -> str | None:
+    content = _read(path)
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
+        return _decode(content, path)
+    except CorpusError:
         return None
+
+
+def _decode(content: bytes, path: Path) -> str:
+    """The text of a file. A byte order mark is no part of it."""
+    if b"\0" in content:
+        raise CorpusError(f"{path} is binary, not text: name a UTF-8 text file")
+    try:
+        return content.removeprefix(codecs.BOM_UTF8).decode()
+    except UnicodeDecodeError as error:
+        at = error.start + len(content) - len(error.object)
+        raise CorpusError(
+            f"{path} is not UTF-8 text (byte 0x{content[at]:02x} at offset {at}): convert it, for example "
+            f"with iconv -f latin1 -t utf-8"
+        ) from error
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Regular files that are not hidden, sorted within each folder, sub-folders after files."""
+    """Regular files that are not hidden, sorted within each folder, sub-folders after files.
+
+    Folders of models and runs are left out: what they hold in text is settings and vocabularies.
+    """
 
     def refuse(error: OSError) -> None:
         raise CorpusError(
@@ -156,9 +178,16 @@ def _files_below(folder: Path) -> Iterator[Path]:
         ) from error
 
     for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        seen = (name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in seen if not _is_model(Path(parent, name)))
         for name in sorted(names):
             path = Path(parent, name)
             # A pipe or a device has no end, a dangling link no beginning.
             if not name.startswith(".") and path.is_file():
                 yield path
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether it is a model folder, or a run folder: links to checkpoints."""
+    is_run = (folder / "latest").is_symlink() and (folder / "checkpoints").is_dir()
+    return is_run or all((folder / name).exists() for name in ("model.safetensors", "config.json"))

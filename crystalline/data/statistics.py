@@ -7,13 +7,37 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
-__all__ = ["unigram_cross_entropy"]
+__all__ = ["token_counts", "unigram_cross_entropy"]
+
+
+def token_counts(blocks: Iterable[NDArray[np.integer[Any]]], vocab_size: int) -> NDArray[np.int64]:
+    """How often each token occurs. A block at a time is in memory.
+
+    Args:
+        blocks: token ids, of any shape; negative ids are padding and do not count.
+        vocab_size: V, above every id.
+
+    Returns:
+        Counts (V,).
+
+    Raises:
+        ValueError: an id is not below `vocab_size`.
+    """
+    total = np.zeros(vocab_size, np.int64)
+    for ids in blocks:
+        counts = np.bincount(ids[ids >= 0], minlength=vocab_size)
+        if len(counts) > vocab_size:
+            raise ValueError(f"token id {len(counts) - 1} is not below the vocabulary size {vocab_size}")
+        total += counts
+    return total
 
 
 def unigram_cross_entropy(
-    train: NDArray[np.integer[Any]], held_out: NDArray[np.integer[Any]], vocab_size: int
+    train_counts: NDArray[np.integer[Any]], held_out_counts: NDArray[np.integer[Any]]
 ) -> float:
     """Mean cross-entropy of held-out tokens under the frequencies of training tokens.
 
@@ -21,27 +45,19 @@ def unigram_cross_entropy(
     (Laplace), so that a token never seen in training has a finite cost.
 
     Args:
-        train: target ids of the training windows, any shape; negative ids are padding and do not count.
-        held_out: target ids of the held-out windows, any shape, likewise.
-        vocab_size: V, above every id.
+        train_counts: how often each token is a target of the training windows (V,).
+        held_out_counts: likewise of the held-out windows (V,).
 
     Returns:
         Nats per token.
 
     Raises:
-        ValueError: `held_out` has no token, or an id is not below `vocab_size`.
+        ValueError: nothing is held out, or the two are of different vocabularies.
     """
-    train_counts = _counts(train, vocab_size)
-    held_out_counts = _counts(held_out, vocab_size)
+    if train_counts.shape != held_out_counts.shape:
+        raise ValueError(f"counts of two vocabularies: {train_counts.shape} and {held_out_counts.shape}")
     total = held_out_counts.sum()
     if total == 0:
-        raise ValueError("held_out has no token that counts")
-    log_p = np.log((train_counts + 1) / (train_counts.sum() + vocab_size))
+        raise ValueError("held_out_counts has no token that counts")
+    log_p = np.log((train_counts + 1) / (train_counts.sum() + len(train_counts)))
     return float(-np.sum(held_out_counts * log_p) / total)
-
-
-def _counts(ids: NDArray[np.integer[Any]], vocab_size: int) -> NDArray[np.intp]:
-    counts = np.bincount(ids[ids >= 0], minlength=vocab_size)
-    if len(counts) > vocab_size:
-        raise ValueError(f"token id {len(counts) - 1} is not below the vocabulary size {vocab_size}")
-    return counts

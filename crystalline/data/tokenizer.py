@@ -6,7 +6,7 @@ Units") over bytes, as in GPT-2 (Radford et al. 2019). The work is done by the `
 
 from __future__ import annotations
 
-import os
+import itertools
 from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer
@@ -15,6 +15,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
+from crystalline.data.pieces import pieces
 from crystalline.errors import ModelFolderError, SettingError
 
 if TYPE_CHECKING:
@@ -30,10 +31,6 @@ VOCAB_SIZE_MIN = 257
 
 VOCAB_SIZE_MAX = 1_000_000
 """Far above any use; a slip of the keyboard should not ask for a terabyte."""
-
-# The library's thread pool does not survive a fork: the child would print a warning, or hang. It saves
-# less than a second on a megabyte. Who sets the variable before importing us keeps their choice.
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def train_tokenizer(corpus: Corpus, vocab_size: int) -> Tokenizer:
@@ -65,7 +62,7 @@ def train_tokenizer(corpus: Corpus, vocab_size: int) -> Tokenizer:
         special_tokens=[END_OF_TEXT],
         initial_alphabet=sorted(ByteLevel.alphabet()),  # the library returns it in random order
     )
-    tokenizer.train_from_iterator(corpus.documents, trainer)
+    tokenizer.train_from_iterator(itertools.chain.from_iterable(map(pieces, corpus.documents)), trainer)
     return tokenizer
 
 

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import os
-import re
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tokenizers
 
+from crystalline.data.pieces import pieces
 from crystalline.data.tokenizer import END_OF_TEXT, tokenizer_from_json, train_tokenizer
 from crystalline.errors import ModelFolderError
 
@@ -32,11 +32,7 @@ __all__ = ["PreparedTokens", "default_cache_dir", "encode_documents", "prepare_t
 # Counts up whenever the same corpus would give other tokens, or the files another layout.
 _FORMAT = 1
 
-# Long documents are encoded in pieces, since the library's records take many times the memory of the text.
-_PIECE_CHARACTERS = 1 << 16
 _PIECES_AT_ONCE = 64
-# The pre-tokenizer never joins a space or a newline to what stands before it, other than white space.
-_WORD_END = re.compile(r"(?<=\S)(?=[ \n])")
 
 _DTYPES = {"uint16": np.uint16, "uint32": np.uint32}
 
@@ -108,7 +104,7 @@ def encode_documents(tokenizer: Tokenizer, documents: Sequence[str]) -> NDArray[
     dtype = _DTYPES["uint16" if tokenizer.get_vocab_size() <= 1 << 16 else "uint32"]
     boundary: NDArray[np.unsignedinteger[Any]] = np.array([tokenizer.token_to_id(END_OF_TEXT)], dtype)
     runs: list[NDArray[np.unsignedinteger[Any]]] = []
-    numbered = (numbered for text in documents for numbered in enumerate(_pieces(text)))
+    numbered = (numbered for text in documents for numbered in enumerate(pieces(text)))
     while batch := list(itertools.islice(numbered, _PIECES_AT_ONCE)):
         encodings = tokenizer.encode_batch_fast([piece for _, piece in batch], add_special_tokens=False)
         for (number, _), encoding in zip(batch, encodings, strict=True):
@@ -116,14 +112,6 @@ def encode_documents(tokenizer: Tokenizer, documents: Sequence[str]) -> NDArray[
                 runs.append(boundary)
             runs.append(np.array(encoding.ids, dtype))
     return np.concatenate(runs)
-
-
-def _pieces(text: str) -> list[str]:
-    """Cut a text so that the tokens of the pieces are the tokens of the text."""
-    cuts = [0]
-    while cut := _WORD_END.search(text, cuts[-1] + _PIECE_CHARACTERS):
-        cuts.append(cut.start())
-    return [text[start:end] for start, end in itertools.pairwise([*cuts, len(text)])]
 
 
 def _cache_key(corpus: Corpus, vocab_size: int) -> str:

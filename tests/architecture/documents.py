@@ -43,11 +43,21 @@ def blocks(path: Path) -> list[Block]:
     ]
 
 
-def program(path: Path) -> str:
-    """The document's `python` blocks as one program, each line at the number it has in the document."""
+def programs(path: Path) -> list[str]:
+    """The programs in a document, each line at the number it has there.
+
+    A document's `python` blocks form one program; those of README.md are each one of their own, since people
+    copy them alone.
+    """
+    found = [block for block in blocks(path) if block.info == "python"]
+    if path == ROOT / "README.md":
+        return [_joined([block]) for block in found]
+    return [_joined(found)] if found else []
+
+
+def _joined(parts: list[Block]) -> str:
     rows: list[str] = []
-    for block in blocks(path):
-        if block.info == "python":
-            rows += [""] * (block.line - 1 - len(rows))
-            rows += block.code.splitlines()
-    return "\n".join(rows) + "\n" if rows else ""
+    for block in parts:
+        rows += [""] * (block.line - 1 - len(rows))
+        rows += block.code.splitlines()
+    return "\n".join(rows) + "\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from actors import TRANSITIONS, Event, State
-from tests.architecture.documents import blocks, documents, program
+from tests.architecture.documents import blocks, documents, programs
 from tests.architecture.tree import ROOT, name_of
 
 LIMIT_S = 60
@@ -41,14 +41,14 @@ def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-WITH_PYTHON = [path for path in documents() if program(path)]
+PROGRAMS = [(path, number) for path in documents() for number in range(len(programs(path)))]
 TO_RUN = [(path, block) for path in documents() for block in blocks(path) if block.info == "sh run"]
 
 
-@pytest.mark.parametrize("path", WITH_PYTHON, ids=name_of)
-def test_python_blocks_run(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("path", "number"), PROGRAMS, ids=[f"{name_of(p)}:{n}" for p, n in PROGRAMS])
+def test_python_blocks_run(path: Path, number: int, tmp_path: Path) -> None:
     script = tmp_path / f"{path.stem}.py"
-    script.write_text(program(path), encoding="utf-8")
+    script.write_text(programs(path)[number], encoding="utf-8")
     done = _run([sys.executable, "-W", "error", str(script)], tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 

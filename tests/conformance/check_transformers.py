@@ -2,8 +2,9 @@
 
     python tests/conformance/check_transformers.py [FOLDER] [--text FILE]
 
-Without FOLDER, models are made in a temporary folder first: random ones, grouped-query, tied and untied, and
-one that the installed command has trained for a few steps.
+Without FOLDER, models are made in a temporary folder first: random ones, grouped-query, tied and untied, one
+of them with another base of the rotary angles and another epsilon in the norms, and one that the installed
+command has trained for a few steps.
 Needs torch and transformers. Prints one line of figures for each folder. Exit code 0 if every token id is
 the same and no logit differs by more than 1e-4, else 1.
 """
@@ -15,6 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -48,19 +50,18 @@ SEQUENCES = 4
 def random_folders(root: Path, text: str) -> list[Path]:
     """Save random models, their weights large enough that the logits differ from each other."""
     tokenizer = small_tokenizer(text, 500)
+    usual = ModelConfig(
+        vocab_size=tokenizer.get_vocab_size(), dim=64, layers=3, heads=8, kv_heads=2, seq_len=64
+    )
+    configs = {
+        "tied": usual,
+        "untied": replace(usual, tied=False),
+        "settings": replace(usual, seq_len=192, rope_theta=500.0, norm_eps=1e-3),
+    }
     folders = []
-    for tied in (True, False):
-        folder = root / ("tied" if tied else "untied")
+    for name, config in configs.items():
+        folder = root / name
         folder.mkdir()
-        config = ModelConfig(
-            vocab_size=tokenizer.get_vocab_size(),
-            dim=64,
-            layers=3,
-            heads=8,
-            kv_heads=2,
-            seq_len=64,
-            tied=tied,
-        )
         flat = initialise(config, 0)
         flat[: layout_of(config).decay_end] *= 8
         save_model(folder, config, flat, tokenizer.to_str())

@@ -32,14 +32,14 @@ NORM_EPS = 1e-5
 Arrays = dict[str, np.ndarray]
 
 
-def rms_norm(x: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
-    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + NORM_EPS) * gain
+def rms_norm(x: torch.Tensor, gain: torch.Tensor, eps: float = NORM_EPS) -> torch.Tensor:
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * gain
 
 
-def rotary(x: torch.Tensor) -> torch.Tensor:
+def rotary(x: torch.Tensor, theta: float = ROPE_THETA) -> torch.Tensor:
     """x (B, heads, T, d)."""
     T, d = x.shape[-2:]
-    frequencies = ROPE_THETA ** (-torch.arange(0, d, 2, dtype=torch.float64) / d)
+    frequencies = theta ** (-torch.arange(0, d, 2, dtype=torch.float64) / d)
     angles = torch.arange(T, dtype=torch.float64)[:, None] * frequencies
     cos = torch.cat([angles.cos()] * 2, dim=-1).to(x.dtype)
     sin = torch.cat([angles.sin()] * 2, dim=-1).to(x.dtype)
@@ -65,25 +65,29 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def transformer(
-    weights: dict[str, torch.Tensor], tokens: torch.Tensor, sizes: dict[str, int]
+    weights: dict[str, torch.Tensor],
+    tokens: torch.Tensor,
+    sizes: dict[str, int],
+    theta: float,
+    eps: float,
 ) -> torch.Tensor:
     """Logits (B, T, V)."""
     B, T = tokens.shape
     x = F.embedding(tokens.long(), weights["model.embed_tokens.weight"])
     for index in range(sizes["layers"]):
         attn, mlp = f"model.layers.{index}.self_attn", f"model.layers.{index}.mlp"
-        h = rms_norm(x, weights[f"model.layers.{index}.input_layernorm.weight"])
+        h = rms_norm(x, weights[f"model.layers.{index}.input_layernorm.weight"], eps)
         q, k, v = (
             (h @ weights[f"{attn}.{part}_proj.weight"].T).view(B, T, heads, -1).transpose(1, 2)
             for part, heads in (("q", sizes["heads"]), ("k", sizes["kv_heads"]), ("v", sizes["kv_heads"]))
         )
-        mixed = attention(rotary(q), rotary(k), v).transpose(1, 2).reshape(B, T, -1)
+        mixed = attention(rotary(q, theta), rotary(k, theta), v).transpose(1, 2).reshape(B, T, -1)
         x = x + mixed @ weights[f"{attn}.o_proj.weight"].T
-        h = rms_norm(x, weights[f"model.layers.{index}.post_attention_layernorm.weight"])
+        h = rms_norm(x, weights[f"model.layers.{index}.post_attention_layernorm.weight"], eps)
         gated = swiglu(h @ weights[f"{mlp}.gate_proj.weight"].T, h @ weights[f"{mlp}.up_proj.weight"].T)
         x = x + gated @ weights[f"{mlp}.down_proj.weight"].T
     head = weights.get("lm_head.weight", weights["model.embed_tokens.weight"])
-    return rms_norm(x, weights["model.norm.weight"]) @ head.T
+    return rms_norm(x, weights["model.norm.weight"], eps) @ head.T
 
 
 def make_kernels() -> Arrays:
@@ -121,7 +125,14 @@ def make_kernels() -> Arrays:
     return arrays
 
 
-def make_model(sizes: dict[str, int], *, tied: bool, seed: int) -> Arrays:
+def make_model(
+    sizes: dict[str, int],
+    *,
+    tied: bool,
+    seed: int,
+    theta: float = ROPE_THETA,
+    eps: float = NORM_EPS,
+) -> Arrays:
     rng = np.random.default_rng(seed)
     weights = {
         name: torch.tensor(value, requires_grad=True) for name, value in _weights(sizes, tied, rng).items()
@@ -131,14 +142,14 @@ def make_model(sizes: dict[str, int], *, tied: bool, seed: int) -> Arrays:
     targets[1, 6:] = -1
     targets[2, :] = -1
     loss_scale = 0.125
-    logits = transformer(weights, torch.tensor(tokens), sizes)
+    logits = transformer(weights, torch.tensor(tokens), sizes, theta, eps)
     loss = cross_entropy(logits.flatten(0, 1), torch.tensor(targets).flatten())
     (loss * loss_scale).backward()
     return {
         **{name: np.array(value) for name, value in sizes.items()},
         "tied": np.array(tied),
-        "rope_theta": np.array(ROPE_THETA),
-        "norm_eps": np.array(NORM_EPS),
+        "rope_theta": np.array(theta),
+        "norm_eps": np.array(eps),
         "tokens": tokens,
         "targets": targets,
         "loss_scale": np.array(loss_scale),
@@ -207,7 +218,8 @@ def make_all() -> dict[str, Arrays]:
     return {
         "kernels": make_kernels(),
         "model_tied": make_model(tied, tied=True, seed=2),
-        "model_grouped": make_model(grouped, tied=False, seed=3),
+        # Neither is a default: a model that ignores its settings differs.
+        "model_grouped": make_model(grouped, tied=False, seed=3, theta=500.0, eps=1e-3),
         "adamw": make_adamw(),
     }
 

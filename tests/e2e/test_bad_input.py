@@ -37,7 +37,7 @@ def files(place: Path) -> set[str]:
         ("missing.txt", None, "does not exist"),
         ("empty.txt", b"", "is empty"),
         ("binary.txt", b"\x7fELF\0\0text", "is binary"),
-        ("latin.txt", b"caf\xe9 au lait", "is binary"),
+        ("latin.txt", b"caf\xe9 au lait", "not UTF-8"),
         ("short.txt", b"ab", "--seq-len"),
     ],
 )
@@ -55,6 +55,14 @@ def test_a_folder_without_text(place: Path) -> None:
     (place / "folder").mkdir()
     (place / "folder" / "picture.png").write_bytes(b"\x89PNG\0")
     assert "folder holds no text" in train(place, data="folder").refusal()
+
+
+def test_files_of_a_folder_that_are_no_text_are_counted(place: Path) -> None:
+    for name in ("a.png", "b.txt"):
+        (place / name).write_bytes(b"\xff\xfe")
+    done = train(place, data=".")
+    assert done.code == 0, done.err
+    assert "note: skipped 2 files that are not UTF-8 text, such as a.png" in done.err.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +102,7 @@ def test_an_impossible_setting(place: Path, words: tuple[str, ...], named: str) 
 
 
 def test_more_than_the_memory_holds(place: Path) -> None:
-    assert "memory" in train(place, "--dim", "10000000").refusal()
+    assert "choose smaller sizes" in train(place, "--dim", "10000000").refusal()
 
 
 def test_an_output_folder_that_exists_is_kept_without_force(place: Path) -> None:

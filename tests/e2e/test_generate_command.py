@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crystalline.inference import SamplingOptions, TextModel, stream
 from tests.helpers.command import CRYSTALLINE, environment, run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.e2e
 
@@ -65,6 +64,28 @@ def test_plain_output_reads_on_from_the_prompt(trained: Path) -> None:
     done = run("generate", trained, "--prompt", "Ka ", "--tokens", "30", "--temperature", "0")
     assert (done.code, done.err) == (0, "")
     assert done.out == "Ka " + generate(trained, "--temperature", "0")["text"] + "\n"
+
+
+def test_a_prompt_beyond_the_context_is_said(trained: Path) -> None:
+    done = run("generate", trained, "--prompt", "Ka " * 40, "--tokens", "3")
+    assert done.code == 0
+    assert re.fullmatch(r"note: the prompt has \d+ tokens, only the last 16 are used\n", done.err)
+
+
+def test_output_that_cannot_be_written_is_named(trained: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [CRYSTALLINE, "generate", trained, "--prompt", "Ka"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            timeout=20,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: standard output: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_without_a_prompt_a_new_document_begins(trained: Path) -> None:

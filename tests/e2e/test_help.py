@@ -9,6 +9,7 @@ from typing import get_type_hints
 
 import pytest
 
+import crystalline
 from crystalline.cli.lazy import COMMANDS, load
 from crystalline.cli.train import train
 from tests.helpers.command import CRYSTALLINE, run
@@ -16,7 +17,7 @@ from tests.helpers.command import CRYSTALLINE, run
 pytestmark = pytest.mark.e2e
 
 
-@pytest.mark.parametrize("words", [(), ("--help",)])
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",)])
 def test_help_names_the_commands_and_gives_examples(words: tuple[str, ...]) -> None:
     done = run(*words)
     assert done.code == 0
@@ -37,8 +38,25 @@ def test_help_of_train_shows_every_option_and_default() -> None:
     assert "[default: 12]" in text
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_has_a_short_name_and_an_example(name: str) -> None:
+    text = run(name, "-h").out
+    assert text == run(name, "--help").out
+    assert all(example in text for example in COMMANDS[name].examples)
+
+
 def test_version() -> None:
-    assert run("--version").out.startswith("crystalline ")
+    assert run("--version").out == f"crystalline {crystalline.__version__}\n"
+
+
+def test_the_version_costs_nothing_until_somebody_asks() -> None:
+    script = (
+        "import sys; before = set(sys.modules); import crystalline;"
+        "assert not {'importlib.metadata', 'numpy'} & (set(sys.modules) - before);"
+        "assert crystalline.__version__;"
+        "assert not hasattr(crystalline, 'versions')"
+    )
+    subprocess.run([sys.executable, "-c", script], timeout=20, check=True)
 
 
 def test_a_misspelt_command_is_corrected() -> None:

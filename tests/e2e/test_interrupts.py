@@ -7,14 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from crystalline.cli.entry import INTERRUPTED_EARLY
 from crystalline.model import weights_sha256
 from crystalline.training import load_checkpoint
-from tests.helpers.command import TINY, start
+from tests.helpers.command import TINY, environment, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,25 +66,81 @@ def test_in_the_middle_of_training_a_checkpoint_is_saved(
     assert not list(tmp_path.glob(".*")), "nothing half-written"
 
 
-def test_a_second_one_ends_at_once(endless: subprocess.Popen[str]) -> None:
-    endless.send_signal(signal.SIGINT)
-    _, err = end(endless, signal.SIGINT)
+# The command, in which one function says that it was called and never returns; no grace ends that.
+HOLDING = """
+import pkgutil, sys, time
+from pathlib import Path
+from crystalline.cli import main, session
+
+owner, name, mark = (sys.argv.pop(1) for _ in range(3))
+
+def hold(*_, **__):
+    Path(mark).touch()
+    time.sleep(3600)
+
+setattr(pkgutil.resolve_name(owner), name, hold)
+session.GRACE_S = 3600
+main()
+"""
+
+
+@contextmanager
+def holding(owner: str, name: str, mark: Path, *words: str | Path) -> Iterator[subprocess.Popen[str]]:
+    """`crystalline`, held where it calls function `name` of `owner`; the file `mark` is there once it is."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDING, owner, name, mark, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    with process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_one_ends_at_once(text: Path, tmp_path: Path, second: signal.Signals) -> None:
+    held, out = tmp_path / "held", tmp_path / "out"
+    words = ("train", text, *LONG, "--out", out)
+    with holding("crystalline.training:Trainer", "stop", held, *words) as process:
+        wait_until((out / "latest").exists, process)
+        process.send_signal(signal.SIGINT)
+        wait_until(held.exists, process)
+        process.send_signal(second)
+        _, err = process.communicate(timeout=BUDGET_S)
+    assert process.returncode == 128 + signal.SIGINT, "the first one says why"
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.3, 0.6, 1.0, 2.0])
-def test_before_training_nothing_is_left_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delay_s: float
-) -> None:
-    monkeypatch.setenv("CRYSTALLINE_CACHE", str(tmp_path / "cache"))
-    # The built-in text takes seconds to read and to tokenise.
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        ("crystalline.data:Corpus", "from_paths"),
+        ("crystalline.training.prepare:", "prepare_tokens"),
+        ("crystalline.training.prepare:", "initialise"),
+    ],
+)
+def test_before_training_nothing_is_left_behind(text: Path, tmp_path: Path, owner: str, name: str) -> None:
+    held = tmp_path / "held"
+    words = ("train", text, *TINY, "--out", tmp_path / "out")
+    with holding(owner, name, held, *words) as process:
+        wait_until(held.exists, process)
+        _, err = end(process, signal.SIGINT)
+    *before, last = err.splitlines()
+    assert last == INTERRUPTED_EARLY
+    assert all(line.startswith("preparing ") for line in before)
+    assert list(tmp_path.iterdir()) == [held]
+
+
+def test_from_the_first_moment_nothing_is_left_behind(tmp_path: Path) -> None:
+    # The built-in text takes seconds to read and to learn from.
     process = start("train", "--vocab-size", "20000", "--out", tmp_path / "out")
     with process:
         wait_until(lambda: minds(process, signal.SIGTERM), process)
-        time.sleep(delay_s)
-        _, err = end(process, signal.SIGINT)
-    assert err == ""
-    assert not (tmp_path / "out").exists()
+        end(process, signal.SIGINT)
+    assert not list(tmp_path.iterdir())
 
 
 def minds(process: subprocess.Popen[str], number: signal.Signals) -> bool:

@@ -1,7 +1,9 @@
-"""The number of spheres never changes a bit of the model, and every number of them ends well."""
+"""Neither the number of spheres nor the process changes a bit, and every number of spheres ends well."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +12,8 @@ import pytest
 from crystalline.data import tokenizer_from_json
 from crystalline.lattice import SYMMETRY_ORDER, group_of
 from crystalline.model import load_tokenizer_json
-from tests.helpers.command import run
+from crystalline.optim import SLICE
+from tests.helpers.command import LIMIT_S, TINY, environment, run
 from tests.helpers.texts import skewed, words
 
 if TYPE_CHECKING:
@@ -37,6 +40,51 @@ def test_every_number_of_spheres_trains_three_epochs_to_the_same_bits(tmp_path: 
         assert (out / "model.safetensors").is_file()
         hashes.add(report["weights_sha256"])
     assert len(hashes) == 1
+
+
+def test_a_model_of_several_slices_has_the_same_bits_as_well(text: Path, tmp_path: Path) -> None:
+    hashes = set()
+    for spheres in (1, 13):
+        options = (
+            "--dim",
+            "128",
+            "--steps",
+            "4",
+            "--spheres",
+            str(spheres),
+            "--out",
+            tmp_path / f"{spheres}",
+        )
+        report = run("train", text, *TINY, *options, "--json").json()
+        assert report["parameters"] > 2 * SLICE
+        assert report["steps"] == 4
+        hashes.add(report["weights_sha256"])
+    assert len(hashes) == 1
+
+
+FROM_TEXT = """
+import sys
+from crystalline.data import Corpus, train_tokenizer
+corpus = Corpus.builtin()
+sys.stdout.write(corpus.fingerprint)
+sys.stdout.write(train_tokenizer(Corpus("some", corpus.documents[:100]), 1000).to_str())
+"""
+
+
+def test_text_and_tokenizer_do_not_depend_on_the_seed_of_hashes() -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", FROM_TEXT],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment() | {"PYTHONHASHSEED": seed},
+        )
+        for seed in ("1", "2")
+    ]
+    outputs = [process.communicate(timeout=LIMIT_S)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert len(outputs[0]) > 1000
+    assert outputs[0] == outputs[1]
 
 
 def test_the_skewed_text_is_skewed(trained_on_skewed: Path) -> None:

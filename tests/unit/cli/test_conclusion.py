@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from crystalline.cli.conclusion import conclusion, json_line
+from crystalline.cli.conclusion import conclusion, json_line, whereabouts
 from crystalline.training import TrainReport
 
 REPORT = TrainReport(
@@ -29,10 +29,11 @@ REPORT = TrainReport(
 
 
 def test_it_tells_where_the_model_is_and_how_to_talk_to_it() -> None:
-    lines = conclusion(REPORT)
-    assert lines[0] == "done: 26,208 parameters, 12,345 tokens in 30 steps, 12.5 s"
-    assert "model: runs/my model" in lines
-    assert lines[-1] == "talk to it: crystalline generate 'runs/my model' --prompt 'The '"
+    assert conclusion(REPORT)[0] == "done: 26,208 parameters, 12,345 tokens in 30 steps, 12.5 s"
+    assert whereabouts(REPORT) == [
+        "model: runs/my model",
+        "talk to it: crystalline generate 'runs/my model' --prompt 'The'",
+    ]
 
 
 def test_validation_stands_beside_its_yardstick() -> None:
@@ -42,6 +43,7 @@ def test_validation_stands_beside_its_yardstick() -> None:
 def test_losses_that_are_not_known_are_left_out() -> None:
     unknown = replace(REPORT, train_loss=None, val_loss=None, unigram_loss=None, model=None)
     assert len(conclusion(unknown)) == 1
+    assert whereabouts(unknown) == []
 
 
 def test_resting_spheres_and_an_early_end_are_said() -> None:

@@ -38,7 +38,8 @@ def test_names_may_have_either_line(file: Path) -> None:
     [
         ("batchsize = 3", "unknown setting 'batchsize'; did you mean 'batch_size'?"),
         ("colour = 3", "unknown setting 'colour'; see crystalline train --help"),
-        ("[model]\nlr = 1.0", "unknown setting 'model'"),
+        ("[model]\nlr = 1.0", "[model] is a table; no tables: write the options at the top level"),
+        ("lr = { peak = 1.0 }", "[lr] is a table"),
         ("batch-size = 1\nbatch_size = 2", "set twice"),
         ("batch_size = 1.5", "'batch_size' must be a whole number, got 1.5"),
         ("batch_size = true", "'batch_size' must be a whole number, got True"),

@@ -7,6 +7,7 @@ import errno
 import pytest
 import typer
 
+from crystalline.cli.app import run
 from crystalline.cli.failures import Failure, failure_of
 from crystalline.errors import (
     CorpusError,
@@ -34,6 +35,13 @@ def test_a_word_that_cannot_be_parsed_is_2() -> None:
     assert failure is not None
     assert failure.code == 2
     assert "not a number" in failure.text
+
+
+def test_a_word_of_the_wrong_type_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "--epochs", "foo"]) == 2
+    line = capsys.readouterr().err
+    assert "--epochs" in line
+    assert "'foo'" in line
 
 
 def test_the_operating_system_names_the_file() -> None:

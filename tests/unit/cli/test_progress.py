@@ -13,7 +13,7 @@ from rich.console import Console
 
 from crystalline.cli import progress as progress_module
 from crystalline.cli.pace import Pace
-from crystalline.cli.progress import epoch_line, progress, spheres_shown, step_line
+from crystalline.cli.progress import epoch_line, progress, step_line
 from crystalline.training import EpochDone, Saved, StepDone
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def test_a_line_holds_what_people_ask_for() -> None:
     pace = Pace()
     pace.take(replace(STEP, steps=10_000))
     assert step_line(pace) == (
-        "epoch 1/3  step 1/10000  loss 4.000 (epoch 4.000)  200 tokens/s  1:23:20 left"
+        "epoch 1/3  step 1/10000  loss 4.000  epoch loss 4.000  200 tokens/s  1:23:20 left"
     )
     assert epoch_line(EPOCH) == (
         "epoch 1/3 done: train 3.500, validation 3.250 nats per token, 10 steps, 200 tokens/s"
@@ -88,16 +88,14 @@ def test_a_line_holds_what_people_ask_for() -> None:
     assert "validation" not in epoch_line(replace(EPOCH, val_loss=None))
 
 
-@pytest.mark.parametrize(("spheres", "lines"), [(1, 1), (12, 12), (13, 1), (100, 1)])
-def test_many_spheres_take_little_room(spheres: int, lines: int) -> None:
-    shown = spheres_shown([number / spheres for number in range(spheres)])
-    assert len(shown) == lines
-
-
-@given(busy=st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=30))
-def test_a_fraction_beyond_its_range_fits_the_bar(busy: list[float]) -> None:
-    widths = {len(line.plain) for line in spheres_shown(busy)}
-    assert len(widths) <= 2  # 150 % has as many digits as 100 %; the bars are as long
+def test_a_narrow_terminal_loses_fields_but_not_the_time_left() -> None:
+    pace = Pace()
+    pace.take(STEP)
+    lines = [step_line(pace, width) for width in range(100, 0, -1)]
+    assert lines[0] == step_line(pace)
+    assert all("left" in line for line in lines)
+    assert all(len(line) <= width for line, width in zip(lines, range(100, 9, -1), strict=False))
+    assert step_line(pace, 50) == "epoch 1/3  step 1/10  loss 4.000  0:04 left"
 
 
 def shown(console: Console) -> str:
@@ -110,7 +108,7 @@ def shown(console: Console) -> str:
 
 def test_a_file_gets_a_line_an_epoch() -> None:
     console = Console(file=io.StringIO(), width=40, soft_wrap=True)
-    assert shown(console) == epoch_line(EPOCH) + "\n"
+    assert shown(console) == f"preparing some text\n{epoch_line(EPOCH)}\n"
 
 
 def test_a_file_gets_a_line_when_one_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,8 +122,16 @@ def test_a_file_gets_a_line_when_one_is_due(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_terminal_gets_a_display_that_shows_the_spheres() -> None:
     text = shown(Console(file=io.StringIO(), force_terminal=True, width=100, height=30, highlight=False))
     assert epoch_line(EPOCH) in text
-    assert "sphere-1" in text
+    assert "sphere-1   busy 100%" in text
     assert "out/step-2" in text
+
+
+def test_a_terminal_shows_that_preparing_goes_on() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=60)
+    with progress(console, "preparing [some] text ..."):
+        pass
+    assert isinstance(console.file, io.StringIO)
+    assert "preparing [some] text ... 0:00" in console.file.getvalue()
 
 
 def test_a_quiet_console_gets_nothing() -> None:

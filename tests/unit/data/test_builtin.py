@@ -41,7 +41,7 @@ def test_docstrings_come_in_source_order_and_nothing_runs(library: Path) -> None
 
 
 def test_tests_packages_and_broken_sources_are_passed_over(library: Path) -> None:
-    for folder in ("test", "site-packages", "json/tests"):
+    for folder in ("test", "site-packages", "json/tests", "encodings"):
         (library / folder).mkdir(parents=True)
         (library / folder / "x.py").write_text('"""Not this."""')
     (library / "broken.py").write_text("def (")

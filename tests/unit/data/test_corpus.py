@@ -53,7 +53,10 @@ def test_a_folder_is_read_sorted_and_deep_without_hidden_binary_and_blank_files(
     for name, content in contents.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
-    assert Corpus.from_paths([tmp_path]).documents == ("first", "second", "third")
+    corpus = Corpus.from_paths([tmp_path])
+    assert corpus.documents == ("first", "second", "third")
+    assert corpus.skipped == (str(tmp_path / "image.png"), str(tmp_path / "latin.txt"))
+    assert "first" not in repr(corpus), "a log must not fill up with documents"
 
 
 def test_paths_keep_the_order_given(tmp_path: Path) -> None:
@@ -71,6 +74,27 @@ def test_a_link_in_a_circle_ends(tmp_path: Path) -> None:
     assert Corpus.from_paths([tmp_path]).documents == ("text",)
 
 
+def test_a_file_met_again_counts_once(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    (tmp_path / "b.txt").write_text("other")
+    (tmp_path / "link.txt").symlink_to("a.txt")
+    (tmp_path / "bad.txt").write_bytes(b"\xff")
+    corpus = Corpus.from_paths([tmp_path / "link.txt", tmp_path, tmp_path / "a.txt", tmp_path])
+    assert corpus.documents == ("text", "other")
+    assert corpus.skipped == (str(tmp_path / "bad.txt"),)
+    assert Corpus.from_paths([tmp_path / "a.txt"] * 2).name == str(tmp_path / "a.txt")
+
+
+def test_models_and_runs_in_a_folder_are_passed_over(tmp_path: Path) -> None:
+    for name in ("model/config.json", "model/model.safetensors", "run/checkpoints/step-1/tokenizer.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "run" / "latest").symlink_to("checkpoints/step-1")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "config.json").write_text("prose")
+    assert Corpus.from_paths([tmp_path]).documents == ("prose",)
+
+
 def test_no_path_is_refused() -> None:
     assert "name at least one" in refusal()
 
@@ -85,10 +109,27 @@ def test_an_empty_file_is_named(tmp_path: Path, content: bytes) -> None:
     assert f"{tmp_path / 'empty.txt'} is empty" in refusal(tmp_path / "empty.txt")
 
 
-@pytest.mark.parametrize("content", [b"ab\0cd", b"\xff\xfeh\x00i\x00", b"caf\xe9", b"\xed\xa0\x80"])
+@pytest.mark.parametrize("content", [b"ab\0cd", b"\xff\xfeh\x00i\x00"])
 def test_a_binary_file_named_outright_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.bin").write_bytes(content)
     assert f"{tmp_path / 'x.bin'} is binary" in refusal(tmp_path / "x.bin")
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        (b"caf\xe9", "byte 0xe9 at offset 3"),
+        (b"\xed\xa0\x80", "byte 0xed at offset 0"),
+        (b"\xef\xbb\xbfcaf\xe9", "byte 0xe9 at offset 6"),
+    ],
+)
+def test_a_file_in_another_encoding_says_where_and_how_to_convert_it(
+    tmp_path: Path, content: bytes, where: str
+) -> None:
+    (tmp_path / "x.txt").write_bytes(content)
+    message = refusal(tmp_path / "x.txt")
+    assert f"{tmp_path / 'x.txt'} is not UTF-8 text ({where})" in message
+    assert "iconv -f latin1 -t utf-8" in message
 
 
 def test_a_folder_without_text_is_named(tmp_path: Path) -> None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from crystalline.data import END_OF_TEXT, Corpus, tokenizer_from_json, train_tokenizer
+from crystalline.data import pieces as pieces_module
+from crystalline.data import tokenizer as tokenizer_module
 from crystalline.errors import ModelFolderError, SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SENTENCES = Corpus.from_text("the cat sat on the mat. the dog sat on the log.\n" * 20)
 TOKENIZER = train_tokenizer(SENTENCES, 270)
@@ -44,6 +50,44 @@ def test_any_text_comes_back(text: str) -> None:
 def test_training_twice_gives_the_same_tokenizer(documents: list[str], vocab_size: int) -> None:
     corpus = Corpus("x", tuple(documents))
     assert train_tokenizer(corpus, vocab_size).to_str() == train_tokenizer(corpus, vocab_size).to_str()
+
+
+@example(text="a      b " * 3, piece=2)
+@example(text="!\x1c!\x1c " * 3, piece=1)
+@given(text=st.text("ab!'s \n\t\x1c\xa0é", max_size=40).filter(str.strip), piece=st.integers(1, 9))
+def test_long_documents_are_learned_from_as_if_whole(text: str, piece: int) -> None:
+    corpus = Corpus("x", (text, text[::-1], f"{text}{END_OF_TEXT} {text}"))
+    whole = train_tokenizer(corpus, 290).to_str()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces_module, "_PIECE_CHARACTERS", piece)
+        assert train_tokenizer(corpus, 290).to_str() == whole
+
+
+def test_the_library_is_never_given_a_long_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[str] = []
+    text = "a few words\n" * 40_000
+
+    def noted(text: str) -> Iterator[str]:
+        for piece in pieces_module.pieces(text):
+            given.append(piece)
+            yield piece
+
+    monkeypatch.setattr(tokenizer_module, "pieces", noted)
+    train_tokenizer(Corpus.from_text(text), 260)
+    assert "".join(given) == text
+    assert len(given) == 8
+    assert max(map(len, given)) < 66_000
+
+
+def test_the_environment_of_the_program_is_left_alone() -> None:
+    script = (
+        "import os\n"
+        "before = dict(os.environ)\n"
+        "from crystalline.data import Corpus, prepare_tokens\n"
+        "prepare_tokens(Corpus.from_text('the cat sat on the mat'), 270, None)\n"
+        "assert os.environ == before\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_another_process_gives_the_same_tokenizer_and_a_fork_is_silent() -> None:

@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crystalline.data import Corpus, default_cache_dir, encode_documents, prepare_tokens, train_tokenizer
+from crystalline.data import pieces as pieces_module
 from crystalline.data import tokens as tokens_module
 from crystalline.errors import SettingError
 
@@ -113,7 +114,7 @@ RUNS = train_tokenizer(Corpus.from_text("a   b !\x1c!\x1c x\n\n\n  \t\t é's 's'
 def test_long_documents_are_encoded_as_if_whole(text: str, piece: int) -> None:
     whole = [0, *RUNS.encode(text).ids]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tokens_module, "_PIECE_CHARACTERS", piece)
+        patch.setattr(pieces_module, "_PIECE_CHARACTERS", piece)
         patch.setattr(tokens_module, "_PIECES_AT_ONCE", 2)
         assert encode_documents(RUNS, [text, text]).tolist() == whole * 2
 

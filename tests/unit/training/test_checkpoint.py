@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +25,7 @@ from crystalline.model import layout_of, load_model, weights_sha256
 from crystalline.optim import AdamWBuffers
 from crystalline.training import Progress, TrainConfig, load_checkpoint
 from crystalline.training.checkpoint import RunFolder, Snapshot
+from tests.helpers.faults import WAIT_S, Stuck
 from tests.helpers.models import TIED
 from tests.helpers.tokenizers import small_tokenizer
 
@@ -342,6 +345,95 @@ def test_a_save_left_behind_in_its_thread_keeps_others_waiting_only_while_they_w
     with folder._lock, pytest.raises(JobAbandoned):
         folder.save(token, snapshot(1))
     assert names(tmp_path) == set()
+
+
+# What is on the disk before it has its name
+
+
+@pytest.fixture
+def journal(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
+    """What was synced, and what was moved away from its name, in order."""
+    entries: list[tuple[str, Path]] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def noted_fsync(handle: int) -> None:
+        entries.append(("sync", Path(f"/proc/self/fd/{handle}").readlink()))
+        fsync(handle)
+
+    def noted_rename(path: Path, target: Path) -> Path:
+        entries.extend([("rename", path), ("to", target)])
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "rename", noted_rename)
+    return entries
+
+
+def assert_durable(journal: list[tuple[str, Path]], checkpoint: Path) -> None:
+    """All of a checkpoint was synced once, then it was renamed, then the folder around it synced."""
+    at = next(i for i, (what, path) in enumerate(journal) if (what, path.name) == ("to", checkpoint.name))
+    fresh = journal[at - 1][1]
+    inside = [path.relative_to(fresh) for what, path in journal[:at] if what == "sync"]
+    everything = [entry.relative_to(checkpoint) for entry in [checkpoint, *checkpoint.rglob("*")]]
+    assert len(everything) == 7 + 2
+    assert sorted(inside) == sorted(everything)
+    assert journal[at + 1] == ("sync", journal[at][1].parent)
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, journal: list[tuple[str, Path]]
+) -> None:
+    out = tmp_path / "out"
+    folder = run_folder(out)
+    journal.clear()
+    assert_durable(journal, save(folder, 1))
+    # The run folder around it has no name yet either.
+    fresh = journal[-4][1]
+    assert journal[-4:] == [("sync", fresh), ("rename", fresh), ("to", out), ("sync", tmp_path)]
+    journal.clear()
+    assert_durable(journal, save(folder, 2))
+    assert journal[-1] == ("sync", out), "the link to the latest"
+
+
+class CountedToken(JobToken):
+    """Tells how often its job looked whether somebody still waits."""
+
+    def __init__(self) -> None:
+        super().__init__(60.0)
+        self.checks = 0
+
+    def check(self) -> None:
+        self.checks += 1
+        super().check()
+
+
+def test_a_save_does_not_begin_before_the_one_that_is_stuck_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck, second = Stuck(), CountedToken()
+    begun: list[int] = []
+    folder, original = run_folder(tmp_path / "out"), RunFolder._save
+
+    def slow(folder: RunFolder, token: JobToken, made: Snapshot) -> Path:
+        begun.append(made.progress.step)
+        if made.progress.step == 1:
+            stuck()
+        return original(folder, token, made)
+
+    monkeypatch.setattr(RunFolder, "_save", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(save, folder, 1)
+        assert stuck.entered.wait(WAIT_S)
+        then = pool.submit(folder.save, second, snapshot(2))
+        while second.checks < 2 and not then.done():
+            time.sleep(0.01)
+        assert begun == [1]
+        stuck.let_go()
+        first.result(WAIT_S)
+        then.result(WAIT_S)
+    assert begun == [1, 2]
+    assert assert_whole(tmp_path / "out") == 2
+    assert names(tmp_path / "out" / "checkpoints") == {"step-00000001", "step-00000002"}
 
 
 # When it is damaged later
