@@ -198,6 +198,10 @@ def _classes(hint: Any) -> tuple[type, ...] | None:
 class Down:
     """One incarnation of an actor ended. Sent once for every end, to the parent and to each watcher.
 
+    A restart that was promised may be called off, because the actor is stopped meanwhile: then one more is
+    sent for the same incarnation, with `restarting` False. A parent in shutdown hears nothing more; it waits
+    for the ends themselves.
+
     Attributes:
         ref: the actor.
         incarnation: which life of it, from 1.
