@@ -132,6 +132,7 @@ class Cell:
         target = self.host.cells.get(ref.path)
         if target is not None and target.ref == ref:
             target.watchers[self.ref.path] = (self, self.incarnation)
+            self.trace("watch", type_=ref.path)
         else:
             self.host.delivery.tell_system(self.origin, self, Down(ref, 0, "no such actor", restarting=False))
 
