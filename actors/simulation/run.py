@@ -120,6 +120,7 @@ class Simulation:
                 await asyncio.wait(waiting)
         self.time_s = self.loop.time()
         self.loop.before_step = bool  # all has ended: there is nothing left that a fault could be done to
+        self.loop.laggy = False
         await asyncio.sleep(SETTLE_S)
         for task in self.callers:
             self._judge(task)
