@@ -189,7 +189,9 @@ async def test_the_figures_of_the_report_follow_from_those_of_the_steps() -> Non
 
 
 async def test_the_unigram_loss_is_that_of_the_held_out_targets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare_module, "_TOKENS_AT_ONCE", 3 * MODEL.seq_len)  # several blocks, the last smaller
+    monkeypatch.setattr(
+        prepare_module, "_TOKENS_AT_ONCE", 3 * MODEL.seq_len
+    )  # several blocks, the last smaller
     async with trainer_of(settings(val_fraction=0.3)) as trainer:
         found, V = trainer.unigram_loss, trainer.model_config.vocab_size
     windows = Windows(prepare_tokens(CORPUS, MODEL.vocab_size, None).tokens, MODEL.seq_len, 0.3)
