@@ -125,6 +125,7 @@ class Cell:
         if target is not None and target.ref == ref:
             target.watchers[self.ref.path] = (self, self.incarnation)
             self._watched.append(target)
+            self.trace("watch", type_=ref.path)
             if target.phase is Phase.RESTARTING:
                 down = Down(ref, target.incarnation, "between two lives", restarting=True)
                 self.host.delivery.tell_system(self.origin, self, down)
@@ -149,13 +150,11 @@ class Cell:
         """Start the next incarnation."""
         self.incarnation += 1
         self.phase = Phase.STARTING
-        self.lifecycle = Lifecycle()
-        self.scope = None
+        self.lifecycle, self.scope = Lifecycle(), None
         self._failure = None
         self._told = False
         self._restart_alarm = None
-        # Not by the loop's task factory: an eager task would run before it is known here.
-        task = asyncio.Task(self._live(), loop=self.host.loop, name=f"{self.ref.path}#{self.incarnation}")
+        task = self.host.loop.create_task(self._live(), name=f"{self.ref.path}#{self.incarnation}")
         self._task = task
         self.host.tasks[task] = self.ref.path
         task.add_done_callback(self._forget_task)
@@ -293,6 +292,7 @@ class Cell:
         reason, failed = "stopped", False
         ctx = Context(self, incarnation)
         try:
+            await asyncio.sleep(0)  # a task that is started eagerly must be known to the cell first
             actor = self.spec.actor(*self.spec.args, **self.spec.kwargs)
             await self._serve_until_end(actor, ctx)
         except BaseException as error:  # noqa: BLE001 - SystemExit and foreign cancellation end an actor too
@@ -301,14 +301,13 @@ class Cell:
         if self.incarnation == incarnation and self._task is asyncio.current_task():
             await self._terminate()
         if self.incarnation == incarnation and self._task is asyncio.current_task():
-            if failed and self._stop_alarms:
-                reason, failed = f"{reason} (while stopping)", False
-            self._finalise(reason, failed=failed)
+            stopping = bool(self._stop_alarms)
+            reason = f"{reason} (while stopping)" if failed and stopping else reason
+            self._finalise(reason, failed=failed and not stopping)
 
     def _log(self, error: BaseException) -> None:
         """Log what nobody would hear of otherwise: an error that is not the answer to an ask or a spawn."""
-        told = self._told or self.start_wait is not None or error is self._failure
-        if not told and isinstance(error, Exception):
+        if not (self._told or self.start_wait or error is self._failure) and isinstance(error, Exception):
             LOGGER.error("%s failed: %s", self.ref, describe(error), exc_info=error)
 
     async def _serve_until_end(self, actor: Actor, ctx: Context) -> None:

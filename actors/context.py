@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast, ov
 from actors import epochs
 from actors.errors import ActorDown, JobsExhausted, UpwardAsk
 from actors.host import ChildSpec
-from actors.jobs import JobToken
 from actors.lifecycle import Event, State
 from actors.mailbox import CAPACITY, Mailbox, Overflow
 from actors.waits import Wait, Witness
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from actors.actor import Actor
     from actors.cell import Cell
     from actors.delivery import Origin
+    from actors.jobs import JobToken
     from actors.messages import ActorRef, Request
     from actors.supervision import Supervision
 
@@ -216,7 +216,7 @@ class Context:
         cell = self.live()
         host, name = cell.host, getattr(fn, "__qualname__", repr(fn))
         deadline_s = self._deadline_s(math.inf if timeout_s is None else timeout_s)
-        token = JobToken(max(0.0, deadline_s - host.loop.time()))
+        token = host.executor.token(max(0.0, deadline_s - host.loop.time()))
         wait = cell.open_wait(f"job {name}", "its result", deadline_s, Witness.JOB_SLOT)
         cell.trace("job", type_=name)
         job: Future[R] | None = None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from actors.actor import Actor
     from actors.cell import Cell
     from actors.delivery import Delivery
-    from actors.jobs import DaemonExecutor
+    from actors.jobs import JobExecutor
     from actors.supervision import Supervision
     from actors.waits import Deadlines
 
@@ -105,7 +105,7 @@ class Alarm:
 class Host:
     """What all cells of a system share."""
 
-    def __init__(self, delivery: Delivery, deadlines: Deadlines, executor: DaemonExecutor) -> None:
+    def __init__(self, delivery: Delivery, deadlines: Deadlines, executor: JobExecutor) -> None:
         self.delivery = delivery
         self.deadlines = deadlines
         self.executor = executor

@@ -14,14 +14,14 @@ import time
 import traceback
 from collections import deque
 from concurrent.futures import Executor, Future
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar
 
 from actors.errors import JobAbandoned, JobsExhausted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ABANDONED_MAX", "DaemonExecutor", "JobToken"]
+__all__ = ["ABANDONED_MAX", "DaemonExecutor", "JobExecutor", "JobToken"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,12 +33,14 @@ class JobToken:
 
     Args:
         time_s: how long somebody will wait, in seconds from now.
+        clock: returns seconds; may be called from any thread.
     """
 
-    __slots__ = ("_cancelled", "_deadline_s")
+    __slots__ = ("_cancelled", "_clock", "_deadline_s")
 
-    def __init__(self, time_s: float) -> None:
-        self._deadline_s = time.monotonic() + time_s
+    def __init__(self, time_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._deadline_s = clock() + time_s
         self._cancelled = False
 
     @property
@@ -49,7 +51,7 @@ class JobToken:
     @property
     def time_left_s(self) -> float:
         """Seconds until the wait ends, 0 at the least."""
-        return max(0.0, self._deadline_s - time.monotonic())
+        return max(0.0, self._deadline_s - self._clock())
 
     def cancel(self) -> None:
         """Tell the job that nobody waits any more."""
@@ -63,6 +65,28 @@ class JobToken:
         """
         if self._cancelled:
             raise JobAbandoned("nobody waits for this job any more")
+
+
+class JobExecutor(Protocol):
+    """What runs the jobs of an actor system: threads, or a simulation of them."""
+
+    def token(self, time_s: float) -> JobToken:
+        """Return the token of a job for which somebody waits `time_s` seconds, on the jobs' clock."""
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Queue a call; see `DaemonExecutor.submit`."""
+
+    def abandon(self, future: Future[Any]) -> bool:
+        """Stop caring for a job; True when something was left behind."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the standard library's signature
+        """Take no more jobs."""
+
+    def statistics(self) -> dict[str, int]:
+        """Counts: `queued`, `running` and `abandoned` jobs, `threads`."""
+
+    def stacks(self) -> dict[str, str]:
+        """What each job is doing now, by name."""
 
 
 class _Item:
@@ -124,6 +148,10 @@ class DaemonExecutor(Executor):
         self._idle = 0
         self._started = 0
         self._closed = False
+
+    def token(self, time_s: float) -> JobToken:
+        """Return the token of a job for which somebody waits `time_s` seconds."""
+        return JobToken(time_s)
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Queue a call.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from actors.actor import Actor
+    from actors.jobs import JobExecutor
     from actors.lifecycle import Lifecycle
     from actors.messages import ActorRef, Request
     from actors.supervision import Supervision
@@ -87,6 +88,7 @@ class ActorSystem:
         trace: None for no trace, a path for a trace file (with the ring in memory), True for the ring alone.
         job_threads: how many offloaded jobs run at a time; default: the number of cores.
         shutdown_s: how long the end of the `async with` may take.
+        executor: what runs the jobs instead of threads of its own; it is shut down with the system.
 
     Raises:
         OSError: the trace file cannot be written (on entering).
@@ -102,11 +104,13 @@ class ActorSystem:
         trace: Path | str | bool | None = None,
         job_threads: int | None = None,
         shutdown_s: float = SHUTDOWN_S,
+        executor: JobExecutor | None = None,
     ) -> None:
         self.name = name
         self._trace = trace
         self._job_threads = job_threads or os.cpu_count() or 1
         self._shutdown_s = shutdown_s
+        self._executor = executor
         self._host: Host | None = None
         self._report: ShutdownReport | None = None
         self._closing_since_s: float | None = None
@@ -122,7 +126,8 @@ class ActorSystem:
             tracer = Tracer(loop.time, sink=sink)
         deadlines = Deadlines(loop)
         delivery = Delivery(loop, WaitTable(loop, deadlines, tracer), tracer)
-        self._host = Host(delivery, deadlines, DaemonExecutor(self._job_threads, name=f"{self.name}-job"))
+        executor = self._executor or DaemonExecutor(self._job_threads, name=f"{self.name}-job")
+        self._host = Host(delivery, deadlines, executor)
         return self
 
     async def __aexit__(

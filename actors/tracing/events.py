@@ -27,6 +27,8 @@ EVENT_KINDS: Final = {
     "start": "an incarnation started",
     "end": "an incarnation ended",
     "restart": "a supervisor will start an actor again",
+    "watch": "an actor will hear of the ends of another",
+    "fault": "a simulation did something to it",
 }
 
 

@@ -1,0 +1,197 @@
+"""What must hold of a run, read from its trace: the laws, as statements about the order of events."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from actors.simulation.observer import AskLedger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from actors.simulation.run import Simulation
+    from actors.tracing import TraceEvent
+
+__all__ = ["check"]
+
+DOWN = "actors.down"
+OUTSIDE = "outside/"  # prefix of the addresses that code outside the tree reads at its leisure
+
+
+def check(events: list[TraceEvent], run: Simulation) -> Iterator[str]:
+    """Yield what is wrong with a trace."""
+    ledger = run.host.delivery.asks if run.opened else None
+    if isinstance(ledger, AskLedger):
+        yield from _Lives(events, run.closing_at).check()
+        yield from _letters(events, ledger)
+        yield from _answers(events, ledger)
+        yield from _waits(events)
+
+
+@dataclass(slots=True)
+class _Life:
+    """One incarnation, while the trace is read."""
+
+    path: str
+    incarnation: int
+    alive: bool = True
+    in_shutdown: bool = False
+    handling: int = 0  # the message that it handles
+    expected: Counter[str] = field(default_factory=Counter)  # who must hear of its end, how often
+    told: Counter[str] = field(default_factory=Counter)
+
+
+class _Lives:
+    """Reads a trace from its start to its end, and knows who is alive."""
+
+    def __init__(self, events: list[TraceEvent], closing_at: int | None) -> None:
+        self._events = events
+        self._closing_at = len(events) if closing_at is None else closing_at
+        self._at = 0
+        self._latest: dict[str, _Life] = {}
+        self._ended: list[_Life] = []
+        self._watchers: dict[str, dict[str, int]] = {}
+
+    def check(self) -> Iterator[str]:
+        readers: dict[str, Callable[[TraceEvent], Iterator[str]]] = {
+            "start": self._start,
+            "end": self._end,
+            "restart": self._restart,
+            "state": self._state,
+            "watch": self._watch,
+            "send": self._send,
+            "receive": self._receive,
+            "reply": self._settled,
+            "drop": self._settled,
+            "done": self._settled,
+        }
+        for at, event in enumerate(self._events):
+            self._at = at
+            reader = readers.get(event.kind)
+            if reader is not None:
+                yield from reader(event)
+        for life in self._ended:
+            yield from _downs(life)
+
+    def _alive(self, path: str) -> _Life | None:
+        life = self._latest.get(path)
+        return life if life is not None and life.alive else None
+
+    def _start(self, event: TraceEvent) -> Iterator[str]:
+        path = event.actor
+        if self._alive(path) is not None:
+            yield f"{path}#{event.incarnation} started while the one before it was alive"
+        parent = _parent(path)
+        if parent and self._alive(parent) is None:
+            yield f"{path}#{event.incarnation} started, and its parent is not alive"
+        if event.incarnation == 1:
+            self._watchers[path] = {}  # another actor than the last one at this address
+        self._latest[path] = _Life(path, event.incarnation)
+
+    def _end(self, event: TraceEvent) -> Iterator[str]:
+        life = self._alive(event.actor)
+        if life is None:  # it was between two lives, and the restart that was promised is called off
+            self._expect(self._latest[event.actor])
+            return
+        life.alive = False
+        for path, other in self._latest.items():
+            if other.alive and _parent(path) == life.path:
+                yield f"{life.path}#{life.incarnation} ended before its child {path}"
+        self._expect(life)
+        self._ended.append(life)
+
+    def _expect(self, life: _Life) -> None:
+        hearers = {path for path, number in self._watchers[life.path].items() if self._hears(path, number)}
+        if self._hears(_parent(life.path)):
+            hearers.add(_parent(life.path))
+        life.expected.update(hearers)
+
+    def _hears(self, path: str, incarnation: int | None = None) -> bool:
+        life = self._alive(path)
+        return life is not None and not life.in_shutdown and incarnation in {None, life.incarnation}
+
+    def _restart(self, event: TraceEvent) -> Iterator[str]:
+        parent = self._latest.get(_parent(event.actor))
+        if self._at >= self._closing_at or (parent is not None and (parent.in_shutdown or not parent.alive)):
+            yield f"{event.actor} is to be started again during a shutdown"
+
+    def _state(self, event: TraceEvent) -> Iterator[str]:
+        life = self._alive(event.actor)
+        if life is not None:
+            life.in_shutdown |= event.type.startswith("shutdown")
+        yield from ()
+
+    def _watch(self, event: TraceEvent) -> Iterator[str]:
+        self._watchers.setdefault(event.type, {})[event.actor] = event.incarnation
+        yield from ()
+
+    def _send(self, event: TraceEvent) -> Iterator[str]:
+        if event.type != DOWN or event.actor == event.detail:  # the latter: "no such actor", from itself
+            return
+        life = self._latest[event.actor]
+        if life.alive:
+            yield f"{event.actor}#{event.incarnation} is said to be down, and is alive"
+        life.told[event.detail] += 1
+
+    def _receive(self, event: TraceEvent) -> Iterator[str]:
+        life = self._alive(event.actor)
+        if life is None:
+            yield f"{event.actor} handles message {event.msg_id}, and is not alive"
+            return
+        if life.handling:
+            yield f"{event.actor} handles message {event.msg_id} while it handles {life.handling}"
+        life.handling = event.msg_id
+
+    def _settled(self, event: TraceEvent) -> Iterator[str]:
+        life = self._alive(event.actor)
+        if life is not None and life.handling == event.msg_id:
+            life.handling = 0
+        yield from ()
+
+
+def _downs(life: _Life) -> Iterator[str]:
+    for path in sorted({*life.expected, *life.told}):
+        if life.told[path] != life.expected[path]:
+            end = f"the end of {life.path}#{life.incarnation}"
+            yield f"{path} heard {life.told[path]} times of {end}, not {life.expected[path]}"
+
+
+def _letters(events: list[TraceEvent], ledger: AskLedger) -> Iterator[str]:
+    """Every message is handled, or is a dead letter, or was an ask that ended otherwise."""
+    fates = {event.msg_id for event in events if event.kind in {"receive", "drop"}}
+    for event in events:
+        if event.kind == "send" and event.msg_id not in fates and not event.detail.startswith(OUTSIDE):
+            ended = ledger.ended.get(event.msg_id, [])
+            if event.msg_id not in ledger.begun or "answered" in ended:
+                yield f"message {event.msg_id} ({event.type}) from {event.actor} to {event.detail} is lost"
+
+
+def _answers(events: list[TraceEvent], ledger: AskLedger) -> Iterator[str]:
+    """An ask has one answer when it ended in one, none when it did not; one that was handled has an end."""
+    replies = Counter(event.msg_id for event in events if event.kind == "reply")
+    accounted = {event.msg_id for event in events if event.kind in {"reply", "drop"}}
+    for ask_id, ended in ledger.ended.items():
+        due = int("answered" in ended)
+        if replies[ask_id] != due:
+            yield f"ask {ask_id} ended as {ended} and has {replies[ask_id]} answers"
+    for event in events:
+        if event.kind == "done" and event.msg_id in ledger.begun and event.msg_id not in accounted:
+            yield f"{event.actor} has handled ask {event.msg_id} ({event.type}) and given no answer"
+
+
+def _waits(events: list[TraceEvent]) -> Iterator[str]:
+    """Waits end as often as they begin."""
+    open_waits: Counter[tuple[str, int, str]] = Counter()
+    for event in events:
+        if event.kind in {"wait", "wait_end"}:
+            key = (event.actor, event.incarnation, event.type)
+            open_waits[key] += 1 if event.kind == "wait" else -1
+    for (waiter, incarnation, target), count in open_waits.items():
+        if count:
+            yield f"{count} waits of {waiter}#{incarnation} for {target} have no end in the trace"
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]
