@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -118,16 +119,7 @@ class ComputeShards(Request["ShardSums"]):
 
     def part(self, run: tuple[int, int]) -> ComputeShards:
         """The same for a run within this one."""
-        lo, hi = run[0] - self.lo, run[1] - self.lo
-        return ComputeShards(
-            self.epoch,
-            self.step,
-            self.version,
-            self.tokens_in_step,
-            run[0],
-            self.inputs[lo:hi],
-            self.targets[lo:hi],
-        )
+        return _of_shards(self, run)
 
 
 @message("crystalline.node_sum")
@@ -189,10 +181,7 @@ class EvaluateShards(Request["ShardLosses"]):
 
     def part(self, run: tuple[int, int]) -> EvaluateShards:
         """The same for a run within this one."""
-        lo, hi = run[0] - self.lo, run[1] - self.lo
-        return EvaluateShards(
-            self.epoch, self.batch, self.version, run[0], self.inputs[lo:hi], self.targets[lo:hi]
-        )
+        return _of_shards(self, run)
 
 
 @message("crystalline.shard_losses")
@@ -285,3 +274,11 @@ class SlicesApplied:
     lo: int
     hi: int
     usage: Array
+
+
+S = TypeVar("S", ComputeShards, EvaluateShards)
+
+
+def _of_shards(whole: S, run: tuple[int, int]) -> S:
+    lo, hi = run[0] - whole.lo, run[1] - whole.lo
+    return replace(whole, lo=run[0], inputs=whole.inputs[lo:hi], targets=whole.targets[lo:hi])

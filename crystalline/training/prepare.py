@@ -91,27 +91,22 @@ def prepare(
     token.check()
     windows = Windows(tokens.tokens, model.seq_len, train.val_fraction)
     config = dataclasses.replace(model, vocab_size=tokens.tokenizer.get_vocab_size())
-    if checkpoint is not None:
-        check_same_run(
-            checkpoint,
-            config,
-            train,
-            data_fingerprint=corpus.fingerprint,
-            tokenizer_json=tokens.tokenizer.to_str(),
-        )
-    progress = checkpoint.progress if checkpoint is not None else Progress(epoch=0, step=0, step_in_epoch=0)
     _check_memory(config)
+    identity = {"data_fingerprint": corpus.fingerprint, "tokenizer_json": tokens.tokenizer.to_str()}
+    if checkpoint is not None:
+        check_same_run(checkpoint, config, train, **identity)
+    progress = checkpoint.progress if checkpoint is not None else Progress(epoch=0, step=0, step_in_epoch=0)
     folder = None
     if out is not None:
-        folder = RunFolder(
-            out,
-            force=force,
-            tokenizer_json=tokens.tokenizer.to_str(),
-            train=train,
-            data_fingerprint=corpus.fingerprint,
-            resumed=progress if goes_on else None,
-        )
+        resumed = progress if goes_on else None
+        folder = RunFolder(out, force=force, train=train, resumed=resumed, **identity)
     token.check()
+    seat = _seat(config, train, windows, checkpoint)
+    return Prepared(config, windows, _unigram_loss(windows, config.vocab_size), seat, folder, progress)
+
+
+def _seat(config: ModelConfig, train: TrainConfig, windows: Windows, checkpoint: Checkpoint | None) -> Seat:
+    """Plan, memory and jobs of the run."""
     # First what grows fastest with the sizes: absurd ones end here, as a MemoryError.
     memory = (
         RunMemory(config, initialise(config, train.seed)) if checkpoint is None else _restored(checkpoint)
@@ -122,8 +117,7 @@ def prepare(
         rows_max=-(-min(train.batch_size, windows.count) // train.shards),
         weight_decay=train.weight_decay,
     )
-    seat = Seat(TreePlan(train.spheres), memory, work, train.job_timeout_s)
-    return Prepared(config, windows, _unigram_loss(windows, config.vocab_size), seat, folder, progress)
+    return Seat(TreePlan(train.spheres), memory, work, train.job_timeout_s)
 
 
 def _check_memory(config: ModelConfig) -> None:
