@@ -83,6 +83,7 @@ class Checkpoint:
         progress: how far the run had come.
         tokenizer_json: what the token ids mean.
         record: the whole of progress.json: settings, fingerprint of the text, hash of the weights.
+        passed_over: what was wrong with newer checkpoints of the run, one text each.
     """
 
     config: ModelConfig
@@ -90,6 +91,7 @@ class Checkpoint:
     progress: Progress
     tokenizer_json: str
     record: dict[str, object]
+    passed_over: tuple[str, ...] = ()
 
 
 class RunFolder:
@@ -229,11 +231,22 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     """Read a checkpoint, after every file in it was compared with the manifest.
 
     Args:
-        folder: a checkpoint, or a run folder, whose latest one is read.
+        folder: a checkpoint, or a run folder: then its newest one, or if that is damaged the one before it.
 
     Raises:
         ModelFolderError: a file is missing or not as it was written; it is named.
     """
+    candidates = sorted((folder / _CHECKPOINTS).glob("step-*"), reverse=True) or [folder]
+    damages: list[str] = []
+    for candidate in candidates:
+        try:
+            return _load(candidate, tuple(damages))
+        except ModelFolderError as error:
+            damages.append(str(error))
+    raise ModelFolderError("; ".join(damages))
+
+
+def _load(folder: Path, damages: tuple[str, ...]) -> Checkpoint:
     manifest = _read_json(folder / _TRAINING / _MANIFEST)
     for name, sha256 in manifest.items():
         file = folder / name
@@ -247,7 +260,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         progress = Progress(**{name: int(str(record[name])) for name in ("epoch", "step", "step_in_epoch")})
     except (KeyError, ValueError) as error:
         raise ModelFolderError(f"{folder} holds no whole training state ({error}): {_REMEDY}") from None
-    return Checkpoint(config, buffers, progress, load_tokenizer_json(folder), record)
+    return Checkpoint(config, buffers, progress, load_tokenizer_json(folder), record, damages)
 
 
 def check_output(path: Path, *, force: bool) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Prepared", "prepare"]
 
+LOGGER: Final = logging.getLogger("crystalline")
 SMALLEST_VOCABULARY: Final = 257
 # Weights and both moments in two versions, their gradient, and one that a sphere is at: float32 each.
 BYTES_PER_PARAMETER: Final = 8 * 4
@@ -82,6 +84,8 @@ def prepare(
         JobAbandoned: nobody waits any more.
     """
     checkpoint = load_checkpoint(resume) if resume is not None else None
+    for damage in checkpoint.passed_over if checkpoint is not None else ():
+        LOGGER.warning("passed over a newer checkpoint: %s", damage)
     goes_on = out is not None and resume is not None and out.resolve() == resume.resolve()
     if out is not None and not goes_on:
         check_output(out, force=force)  # before the long part, so that nobody waits for a refusal

@@ -102,11 +102,34 @@ async def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
         )
 
 
-async def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path: Path) -> None:
-    await stopped_after(2, settings(), tmp_path / "run")
-    moments = tmp_path / "run" / "latest" / "training" / "optimizer.safetensors"
+def damage(checkpoint: Path) -> None:
+    """Flip one bit of the moments."""
+    moments = checkpoint / "training" / "optimizer.safetensors"
     content = bytearray(moments.read_bytes())
     content[-1] ^= 1
     moments.write_bytes(content)
-    with pytest.raises(ModelFolderError, match=r"optimizer\.safetensors"):
+
+
+async def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    undisturbed = await report_of(settings())
+    await stopped_after(5, settings(save_every=2), tmp_path / "run")
+    older, newest = sorted((tmp_path / "run" / "checkpoints").iterdir())
+    damage(newest)
+    checkpoint = load_checkpoint(tmp_path / "run")
+    assert f"step-{checkpoint.progress.step:08d}" == older.name
+    assert [newest.name in text and "optimizer.safetensors" in text for text in checkpoint.passed_over] == [
+        True
+    ]
+    report = await resumed(settings(), tmp_path / "run", tmp_path / "run")
+    assert report.weights_sha256 == undisturbed.weights_sha256
+    assert "passed over a newer checkpoint" in caplog.text
+
+
+async def test_nothing_is_gone_on_from_when_every_checkpoint_is_damaged(tmp_path: Path) -> None:
+    await stopped_after(5, settings(save_every=2), tmp_path / "run")
+    for checkpoint in (tmp_path / "run" / "checkpoints").iterdir():
+        damage(checkpoint)
+    with pytest.raises(ModelFolderError, match=r"optimizer\.safetensors.*optimizer\.safetensors"):
         await resumed(settings(), tmp_path / "run", tmp_path / "run")
