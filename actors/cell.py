@@ -48,8 +48,6 @@ CHILDREN_SHARE: Final = 0.8
 STOP_S: Final = 5.0
 # After so many messages in a row an actor lets others run, even if no handler of its own ever suspends.
 TURN_MESSAGES: Final = 64
-# A handler that was cancelled, in a loop that was late, gets so many turns of it to unwind.
-UNWIND_TURNS: Final = 16
 # Ends are carried out recursively; nobody needs a deeper tree.
 DEPTH_MAX: Final = 100
 # A path travels several times in one head.
@@ -193,9 +191,10 @@ class Cell:
         self._task.cancel()
         self.host.alarm(UNWIND_S, lambda: self._give_up(run))
 
-    def _give_up(self, run: Run, turns: int = UNWIND_TURNS) -> None:
-        if run.open and turns:  # the loop itself may have been late: unwinding takes a few turns of it
-            self.host.loop.call_soon(self._give_up, run, turns - 1)
+    def _give_up(self, run: Run) -> None:
+        if run.open and run.turns_left:  # the loop itself may have been late
+            run.turns_left -= 1
+            self.host.loop.call_soon(self._give_up, run)
         elif run.open:
             self.abandon(f"a handler did not end within {UNWIND_S} s of being cancelled")
 

@@ -7,7 +7,7 @@ import math
 import threading
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from actors.errors import Refused
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from actors.supervision import Supervision
     from actors.waits import Deadlines
 
-__all__ = ["INSIDE", "Alarm", "ChildSpec", "Host", "Interruption", "Phase", "Run"]
+__all__ = ["INSIDE", "UNWIND_TURNS", "Alarm", "ChildSpec", "Host", "Interruption", "Phase", "Run"]
+
+# A handler that was cancelled, in a loop that was late, gets so many turns of it to unwind.
+UNWIND_TURNS: Final = 16
 
 INSIDE: ContextVar[tuple[Host, str] | None] = ContextVar("actors_inside", default=None)
 """The system and the actor whose handler runs here, also in tasks that the handler has made."""
@@ -72,7 +75,7 @@ class ChildSpec:
 class Run:
     """One handler or hook at work, under a deadline."""
 
-    __slots__ = ("cause_id", "cell", "deadline_s", "interrupted", "open")
+    __slots__ = ("cause_id", "cell", "deadline_s", "interrupted", "open", "turns_left")
 
     def __init__(self, cell: Cell, cause_id: int, deadline_s: float) -> None:
         self.cell = cell
@@ -80,6 +83,7 @@ class Run:
         self.deadline_s = deadline_s
         self.interrupted: Interruption | None = None
         self.open = True
+        self.turns_left = UNWIND_TURNS
 
     def on_deadline(self) -> None:
         """Interrupt it, unless the task was left behind and something else runs there now."""

@@ -16,7 +16,7 @@ from actors import cell as cells
 from actors.context import ASK_TIMEOUT_S, HANDLER_TIMEOUT_S
 from actors.delivery import Delivery, Origin
 from actors.errors import ActorDown, SystemClosed, UpwardAsk
-from actors.host import INSIDE, ChildSpec, Host
+from actors.host import INSIDE, UNWIND_TURNS, ChildSpec, Host
 from actors.jobs import DaemonExecutor
 from actors.mailbox import CAPACITY, Mailbox, Overflow
 from actors.receiver import Receiver
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["SHUTDOWN_S", "ActorSystem", "ShutdownReport", "TreeNode"]
 
 SHUTDOWN_S = 10.0
-UNWIND_TURNS = 16
 
 A = TypeVar("A", bound="Actor")
 R = TypeVar("R")

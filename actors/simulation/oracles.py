@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from actors.cell import Cell
-from actors.host import Phase
+from actors.host import UNWIND_TURNS, Phase
 from actors.simulation.observer import AskLedger, Ledger
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ def overdue(host: Host) -> Iterator[str]:
             yield f"ask {ask_id} is open at {now_s:.3f}, and {ask.recipient.ref} has ended"
     for cell in host.cells.values():
         run = cell.run
-        if run is not None and run.open and run.deadline_s + UNWIND_S < now_s - SLACK_S:
+        # One that is given up has some turns of the loop left, however long a late loop takes for them.
+        if run is None or not run.open or run.turns_left < UNWIND_TURNS:
+            continue
+        if run.deadline_s + UNWIND_S < now_s - SLACK_S:
             yield f"a handler of {cell.ref} is at work at {now_s:.3f}, its deadline was {run.deadline_s:.3f}"
 
 
