@@ -73,8 +73,11 @@ def measure(way: str, count: int) -> float:
     return each_kib
 
 
-if __name__ == "__main__":
+def main() -> None:
     way, count = sys.argv[1], int(sys.argv[2])
-    print(
-        json.dumps({"way": way, "count": count, "kib_each": round(asyncio.run(WAYS[way](count)) / count, 2)})
-    )
+    each_kib = asyncio.run(WAYS[way](count)) / count
+    print(json.dumps({"way": way, "count": count, "kib_each": round(each_kib, 2)}))
+
+
+if __name__ == "__main__":
+    main()

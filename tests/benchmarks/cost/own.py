@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from actors import Actor, ActorRef, ActorSystem, Context, message, on
-from tests.benchmarks.cost.ways import CHILDREN, Arrivals, Measures, Number, bursts
+from tests.benchmarks.cost.ways import CHILDREN, Arrivals, Measures, Number, bursts, measures
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -72,43 +72,52 @@ class Parent(Actor):
         return question
 
 
+class System:
+    """An actor that answers, one that is told, and a parent with children."""
+
+    def __init__(self, system: ActorSystem) -> None:
+        self.system = system
+        self.arrivals = Arrivals()
+        self.echo: ActorRef[Echo]
+        self.sink: ActorRef[Sink]
+        self.parent: ActorRef[Parent]
+
+    async def start(self) -> None:
+        self.echo = await self.system.spawn(Echo)
+        self.sink = await self.system.spawn(Sink, self.arrivals)
+        self.parent = await self.system.spawn(Parent)
+
+    async def ask(self, messages: Sequence[Number]) -> None:
+        system, echo = self.system, self.echo
+        for question in messages:
+            await system.ask(echo, question)
+
+    async def tell(self, messages: Sequence[Number]) -> None:
+        system, sink = self.system, self.sink
+        for burst in bursts(messages):
+            done = self.arrivals.expect(len(burst))
+            for note in burst:
+                system.tell(sink, note)
+            await done
+
+    async def ask_child(self, messages: Sequence[Number]) -> None:
+        await self.system.ask(self.parent, AskChild(len(messages)), timeout_s=SAMPLE_S)
+
+    async def fan_out(self, messages: Sequence[Number]) -> None:
+        await self.system.ask(self.parent, FanOut(len(messages)), timeout_s=SAMPLE_S)
+
+    async def spawn_stop(self, messages: Sequence[Number]) -> None:
+        for _ in messages:
+            await self.system.stop(await self.system.spawn(Echo))
+
+
 @asynccontextmanager
 async def actors(*, trace: bool = False) -> AsyncIterator[Measures]:
-    """One system with an actor that answers and a parent with children."""
-    arrivals = Arrivals()
-    async with ActorSystem("bench", trace=trace) as system:
-        echo = await system.spawn(Echo)
-        sink = await system.spawn(Sink, arrivals)
-        parent = await system.spawn(Parent)
-
-        async def ask(messages: Sequence[Number]) -> None:
-            for question in messages:
-                await system.ask(echo, question)
-
-        async def tell(messages: Sequence[Number]) -> None:
-            for burst in bursts(messages):
-                done = arrivals.expect(len(burst))
-                for each in burst:
-                    system.tell(sink, each)
-                await done
-
-        async def ask_child(messages: Sequence[Number]) -> None:
-            await system.ask(parent, AskChild(len(messages)), timeout_s=SAMPLE_S)
-
-        async def fan_out(messages: Sequence[Number]) -> None:
-            await system.ask(parent, FanOut(len(messages)), timeout_s=SAMPLE_S)
-
-        async def spawn_stop(messages: Sequence[Number]) -> None:
-            for _ in messages:
-                await system.stop(await system.spawn(Echo))
-
-        yield {
-            "ask": ask,
-            "tell": tell,
-            "fan_out": fan_out,
-            "spawn_stop": spawn_stop,
-            "ask_child": ask_child,
-        }
+    """Open a system, and shut it down."""
+    async with ActorSystem("bench", trace=trace) as opened:
+        party = System(opened)
+        await party.start()
+        yield {**measures(party), "ask_child": party.ask_child}
 
 
 def traced() -> AbstractAsyncContextManager[Measures]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from actors import message
 
@@ -26,6 +26,32 @@ class Number:
 
 Measures: TypeAlias = dict[str, Callable[[Sequence[Number]], Awaitable[None]]]
 Way: TypeAlias = Callable[[], AbstractAsyncContextManager[Measures]]
+
+
+class Party(Protocol):
+    """Somebody to talk to."""
+
+    async def ask(self, messages: Sequence[Number]) -> None:
+        """Ask one after the other, each when the one before was answered."""
+
+    async def tell(self, messages: Sequence[Number]) -> None:
+        """Tell all, and wait until the last was handled."""
+
+    async def fan_out(self, messages: Sequence[Number]) -> None:
+        """For each message, ask `CHILDREN` others at once."""
+
+    async def spawn_stop(self, messages: Sequence[Number]) -> None:
+        """For each message, start another party, and end it."""
+
+
+def measures(party: Party) -> Measures:
+    """What every party can be asked to do."""
+    return {
+        "ask": party.ask,
+        "tell": party.tell,
+        "fan_out": party.fan_out,
+        "spawn_stop": party.spawn_stop,
+    }
 
 
 class Arrivals:
