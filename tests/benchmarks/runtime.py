@@ -5,8 +5,8 @@ usage: python tests/benchmarks/runtime.py [--rounds N] [--peers NAMES] [--scale 
 Everything runs in one process and one event loop: a round samples each measure of each way once, in turn,
 after a collection of garbage. Only idle memory is taken in a new process for each way, by the growth of the
 resident set. Figures are microseconds a message; a fan-out is one message to each of 12 children, in our case
-from a handler of their parent. Ratios are taken within a round, and their median counts; the ratio of the best
-samples stands beside it, for a machine on which others work too.
+from a handler of their parent. Ratios are taken within a round, and their median counts; the ratio of the
+best samples stands beside it, for a machine on which others work too.
 
 Ways: `actors` (every law in force, trace off), `traced` (the same with the trace in memory), and the peers:
 `future` (two tasks and a bare Future), `queue` (asyncio.Queue with 256 places), `anyio` (memory object
@@ -142,9 +142,8 @@ def show(found: dict[str, Any]) -> str:
     for name, goal in found["goals"].items():
         bound = f"at most {goal['at_most']}" if "at_most" in goal else f"at least {goal['at_least']}"
         word = {True: "reached", False: "MISSED", None: "not measured"}[goal["reached"]]
-        lines.append(
-            f"{name:16} {goal['figure'] if goal['figure'] is not None else '-':>8}  {bound:14} {word}"
-        )
+        figures = ["-" if goal[key] is None else f"{goal[key]:.2f}" for key in ("figure", "of_bests")]
+        rows.append([name, *figures, bound, word])
     return f"{text}\n\n{table(['goal', 'figure', 'of bests', 'bound', ''], rows)}"
 
 
