@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from actors import MailboxFull
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors import ActorRef, Down
 
 VIOLATIONS_KEPT: Final = 20
@@ -33,6 +37,7 @@ class Board:
         self.workers: list[ActorRef[Any]] = []
         self.foremen: list[ActorRef[Any]] = []
         self.hearers: dict[str, Ends] = {}
+        self.onlooker = Ends(self)
         self._places: dict[str, tuple[ActorRef[Any], list[ActorRef[Any]]]] = {}
         self._open = [0] * callers
         self._handled = [0] * callers
@@ -50,6 +55,14 @@ class Board:
         self._places[foreman.path] = (foreman, workers)
         self.foremen = [place[0] for place in self._places.values()]
         self.workers = [worker for place in self._places.values() for worker in place[1]]
+
+    def tell(self, tell: Callable[[ActorRef[Any], Any], None], ref: ActorRef[Any], note: Any) -> None:
+        """Tell a note, by a context or the system, and account for it."""
+        self.counts["notes"] += 1
+        try:
+            tell(ref, note)
+        except MailboxFull:
+            self.counts["notes_refused"] += 1
 
     # Each ask ends once, in time, and is not handled after its end
 

@@ -22,7 +22,7 @@ from actors import (
     IllegalTransition,
     JobAbandoned,
     JobToken,
-    MailboxFull,
+    Overflow,
     Supervision,
     message,
     on,
@@ -32,7 +32,14 @@ from tests.benchmarks.soaking.board import Ends
 if TYPE_CHECKING:
     from tests.benchmarks.soaking.board import Board
 
-WORKERS: Final = 5
+# Of the workers of a team: some with little room, so that each policy is needed.
+MAILBOXES: Final = (
+    (8, Overflow.WAIT),
+    (24, Overflow.FAIL),
+    (24, Overflow.DROP_OLDEST),
+    (256, Overflow.WAIT),
+    (256, Overflow.WAIT),
+)
 EPOCH_S: Final = 2.0
 # Whatever fails is started again at once, except what is fragile: twice in half a second, then it is lost.
 ALWAYS: Final = Supervision(max_restarts=1_000_000, window_s=0.5, backoff_s=0.0)
@@ -131,7 +138,7 @@ class Work:
 
 @message("soak.look_at")
 class LookAt:
-    """Told to the onlooker: watch this actor."""
+    """Asked: watch this actor; answer when it is watched."""
 
     ref: ActorRef[Any]
 
@@ -197,10 +204,8 @@ class Worker(Actor):
     async def work(self, msg: Work, ctx: Context) -> Answer:
         if msg.spoilt:
             raise ValueError("spoilt")
-        with suppress(MailboxFull):  # upwards one may tell
-            if ctx.parent is not None:
-                self.board.counts["notes"] += 1
-                ctx.tell(ctx.parent, Note(1))
+        if ctx.parent is not None:  # upwards one may tell
+            self.board.tell(ctx.tell, ctx.parent, Note(1))
         return Answer(msg.epoch)
 
 
@@ -220,8 +225,11 @@ class Foreman(Actor):
         for _ in range(self.teams):
             self.team.append(await ctx.spawn(Foreman, self.board, supervision=ALWAYS))
         if not self.teams:
-            for _ in range(WORKERS):
-                self.team.append(await ctx.spawn(Worker, self.board, supervision=ALWAYS))
+            for capacity, overflow in MAILBOXES:
+                worker = await ctx.spawn(
+                    Worker, self.board, supervision=ALWAYS, capacity=capacity, overflow=overflow
+                )
+                self.team.append(worker)
             self.team.append(await ctx.spawn(Worker, self.board, supervision=FRAGILE, name="fragile"))
             self.board.settle(ctx.self_ref, list(self.team))
 
@@ -278,11 +286,16 @@ class Onlooker(Actor):
     """Watches actors that are not its children."""
 
     def __init__(self, board: Board) -> None:
+        self.board = board
         self.ends = Ends(board)
 
+    async def on_start(self, ctx: Context) -> None:
+        self.board.onlooker = self.ends
+
     @on(LookAt)
-    async def look_at(self, msg: LookAt, ctx: Context) -> None:
+    async def look_at(self, msg: LookAt, ctx: Context) -> Answer:
         ctx.watch(msg.ref)
+        return Answer(0)
 
     async def on_down(self, down: Down, ctx: Context) -> None:
         self.ends.hear(down)

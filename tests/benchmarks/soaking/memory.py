@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 PAGE_KIB: Final = os.sysconf("SC_PAGE_SIZE") / 1024
-BUCKET_KIB: Final = 128.0
+BUCKET_KIB: Final = 16.0
 STATM: Final = Path("/proc/self/statm")
 
 
@@ -51,7 +51,7 @@ class Flatness:
         for bucket in sorted(self._buckets):
             seen += self._buckets[bucket]
             if seen >= half:
-                return (bucket + 0.5) * BUCKET_KIB
+                return bucket * BUCKET_KIB
         return math.nan
 
     def report(self) -> dict[str, Any]:
