@@ -149,8 +149,8 @@ def check_downs(board: Board, node: TreeNode) -> None:
     for child in node.children:
         hearers = [board.hearers[node.path], *([board.onlooker] if child.path in watched else [])]
         for ends in hearers:
-            if ends.heard(child.path) != child.incarnation - 1:
-                board.violate("one Down", f"the last heard of was {ends.heard(child.path)}, {child} lives")
+            if (heard := ends.heard(child.path)) != child.incarnation - 1:
+                board.violate("one Down", f"{child.path}: {heard} ended last, {child.incarnation} lives")
         check_downs(board, child)
 
 

@@ -76,8 +76,8 @@ def test_a_short_soak_breaks_no_law() -> None:
     assert found["first_violations"] == []
     assert found["laws_held"]
     assert code == (0 if found["flat"] else 1)
-    assert found["asks"].keys() >= {"reply", "failed", "down", "expired", "cancelled"}
-    assert min(found["restarts"], found["epochs"], found["counts"]["passing"]) > 0
+    assert found["asks"].keys() >= {"reply", "failed", "expired", "cancelled"}
+    assert min(found["restarts"], found["epochs"]) > 0
 
 
 def test_a_soak_that_is_interrupted_says_what_was_found_so_far() -> None:

@@ -41,9 +41,9 @@ MAILBOXES: Final = (
     (256, Overflow.WAIT),
 )
 EPOCH_S: Final = 2.0
-# Whatever fails is started again at once, except what is fragile: twice in half a second, then it is lost.
+# Whatever fails is started again at once. What is fragile is lost when it fails twice in half a second.
 ALWAYS: Final = Supervision(max_restarts=1_000_000, window_s=0.5, backoff_s=0.0)
-FRAGILE: Final = Supervision(max_restarts=2, window_s=0.5, backoff_s=0.001, escalate=True)
+FRAGILE: Final = Supervision(max_restarts=1, window_s=0.5, backoff_s=0.001, escalate=True)
 
 
 @message("soak.echo")
