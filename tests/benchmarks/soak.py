@@ -179,7 +179,7 @@ async def soak(options: argparse.Namespace) -> dict[str, Any]:
     board = Board(options.callers, options.slack_s)
     flat = Flatness(WARM_S if options.seconds >= 2 * WARM_S else options.seconds / 2)
     async with ActorSystem("soak") as system:
-        seconds = await load(system, board, flat, options, stopped)
+        seconds, memory = await load(system, board, flat, options, stopped), flat.report()
         rest = await come_to_rest(system)
         check_rest(board, rest, system.tree())
         report = await system.shutdown(SHUTDOWN_S)
@@ -197,7 +197,7 @@ async def soak(options: argparse.Namespace) -> dict[str, Any]:
         **board.report(),
         "dead_letters": rest["dead_letters"],
         "shutdown_s": round(report.duration_s, 3),
-        "memory": flat.report(),
+        "memory": memory,
         "flat": flat.drift_percent is None or flat.drift_percent <= DRIFT_PERCENT_MAX,
     }
 

@@ -1,9 +1,14 @@
-"""Whether memory stays flat: the resident set, once a second, in bounded memory of its own."""
+"""Whether memory stays flat: the resident set, once a second, in bounded memory of its own.
+
+Beside it stands the number of blocks that Python has allocated: where the resident set grows and these do not,
+memory is fragmented and nothing leaks.
+"""
 
 from __future__ import annotations
 
 import math
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
@@ -30,13 +35,14 @@ class Flatness:
         self.warm_kib = 0.0
         self.last_kib = 0.0
         self.max_kib = 0.0
+        self.warm_blocks = 0
         self._buckets: Counter[int] = Counter()
 
     def add(self, elapsed_s: float, kib: float) -> None:
         """Take a sample that was made `elapsed_s` seconds after the begin."""
         self.last_kib = kib
         if elapsed_s <= self.warm_s or not self.warm_kib:
-            self.warm_kib = kib
+            self.warm_kib, self.warm_blocks = kib, sys.getallocatedblocks()
         else:
             self.max_kib = max(self.max_kib, kib)
             self._buckets[int(kib // BUCKET_KIB)] += 1
@@ -63,5 +69,7 @@ class Flatness:
                 "max_mib": round(self.max_kib / 1024, 2),
                 "last_mib": round(self.last_kib / 1024, 2),
                 "drift_percent": round(self.drift_percent or 0.0, 2),
+                "warm_blocks": self.warm_blocks,
+                "last_blocks": sys.getallocatedblocks(),
             }
         return found
