@@ -1,7 +1,7 @@
 """Whether memory stays flat: the resident set, once a second, in bounded memory of its own.
 
-Beside it stands the number of blocks that Python has allocated: where the resident set grows and these do not,
-memory is fragmented and nothing leaks.
+Beside it stands the number of blocks that Python has allocated: where the resident set grows and these do
+not, memory is fragmented and nothing leaks.
 """
 
 from __future__ import annotations
