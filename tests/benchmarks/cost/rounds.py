@@ -26,6 +26,7 @@ async def sample_rounds(
     counts: Callable[[str, str], int],
     rounds: int,
     progress: Callable[[int], None],
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Samples:
     """Sample every measure of every way once a round, the ways in turn within a measure.
 
@@ -44,9 +45,9 @@ async def sample_rounds(
                     Number(value) for value in range(count if number else max(1, count // WARM_SHARE))
                 ]
                 gc.collect()
-                begun_s = time.perf_counter()
+                begun_s = clock()
                 await of_way[measure](messages)
-                spent_us = (time.perf_counter() - begun_s) * 1e6
+                spent_us = (clock() - begun_s) * 1e6
                 if number:
                     samples.setdefault((way, measure), []).append(spent_us / count)
     return samples
