@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import anyio
 
-from actors import cell as cells
+from actors import ending, starting
+from actors.cell import Cell
 from actors.context import ASK_TIMEOUT_S, HANDLER_TIMEOUT_S
 from actors.delivery import Delivery, Origin
 from actors.errors import ActorDown, SystemClosed, UpwardAsk
@@ -169,7 +170,7 @@ class ActorSystem:
             handler_timeout_s=handler_timeout_s,
         )
         deadline_s = host.loop.time() + handler_timeout_s
-        return await cells.spawn(host, None, name, spec, Mailbox(capacity, overflow), deadline_s)
+        return await starting.start(Cell(host, None, name, spec, Mailbox(capacity, overflow)), deadline_s)
 
     def tell(self, ref: ActorRef[Any], message: Any) -> None:
         """Send without an answer; see `Context.tell`.
@@ -228,7 +229,7 @@ class ActorSystem:
         self._check_outside()
         cell = host.cells.get(ref.path)
         if cell is not None and cell.ref == ref:
-            await cells.stop(cell, "outside", host.loop.time() + timeout_s)
+            await ending.stop(cell, "outside", host.loop.time() + timeout_s)
 
     def receiver(self, *, capacity: int = CAPACITY, overflow: Overflow = Overflow.DROP_OLDEST) -> Receiver:
         """Return a mailbox for code outside the tree: actors tell its `ref`, the owner iterates over it."""
@@ -296,13 +297,13 @@ class ActorSystem:
         tops = [cell for cell in host.cells.values() if cell.parent is None]
         try:
             for cell in reversed(tops):
-                cell.begin_stop(now_s + timeout_s, "shutdown")
+                ending.begin_stop(cell, now_s + timeout_s, "shutdown")
             for cell in reversed(tops):
-                await cells.stop(cell, "outside", now_s + timeout_s)
+                await ending.stop(cell, "outside", now_s + timeout_s)
             await self._let_strays_unwind()
         finally:
             for cell in reversed(tops):  # some are left only when this was cancelled: the last phase at once
-                cell.abandon("shutdown, cut short")
+                ending.abandon(cell, "shutdown, cut short")
             report = self._conclude(self._closing_since_s)
         return report
 
@@ -357,7 +358,7 @@ class ActorSystem:
             )
 
 
-def _node(cell: cells.Cell) -> TreeNode:
+def _node(cell: Cell) -> TreeNode:
     return TreeNode(
         cell.ref.path,
         cell.spec.actor.__name__,

@@ -11,6 +11,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from actors import ending
 from actors.cell import Cell
 from actors.context import Context
 from actors.delivery import Delivery
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """In the text of a method, `old` becomes `new`."""
+    """In the text of a method, or of a function of a module, `old` becomes `new`."""
 
     owner: Any
     method: str
@@ -61,8 +62,8 @@ class Mutant:
         return self.name.replace(" ", "-")
 
 
-_TELL_DOWN = "self.host.delivery.tell_system(self.origin, cell, down)"
-_STOPPING = " or self._stop_alarms or not self.host.delivery.open"
+_TELL_DOWN = "cell.host.delivery.tell_system(cell.origin, hearer, down)"
+_STOPPING = " or cell.stop_alarms or not cell.host.delivery.open"
 _START = "self.phase = Phase.STARTING"
 # A mailbox that stays closed would have a restarted actor spin, and never come to a schedule point again.
 _REOPEN = Change(Cell, "start", _START, f"{_START}; self.mailbox.closed = False")
@@ -83,16 +84,16 @@ MUTANTS = (
         scenarios.impatience,
         (Change(Delivery, "_answer", " or not ask.wait.open", ""),),
     ),
-    Mutant("a Down is not sent", scenarios.watchers, (Change(Cell, "_announce", _TELL_DOWN, "pass"),)),
+    Mutant("a Down is not sent", scenarios.watchers, (Change(ending, "_announce", _TELL_DOWN, "pass"),)),
     Mutant(
         "a Down is sent twice",
         scenarios.watchers,
-        (Change(Cell, "_announce", _TELL_DOWN, f"{_TELL_DOWN}; {_TELL_DOWN}"),),
+        (Change(ending, "_announce", _TELL_DOWN, f"{_TELL_DOWN}; {_TELL_DOWN}"),),
     ),
     Mutant(
         "watchers are forgotten",
         scenarios.watchers,
-        (Change(Cell, "_announce", "in self.watchers.values() if", "in () if"),),
+        (Change(ending, "_announce", "in cell.watchers.values() if", "in () if"),),
     ),
     Mutant(
         "a wait has no deadline",
@@ -113,8 +114,8 @@ MUTANTS = (
         "an actor is restarted during a shutdown",
         scenarios.stops,
         (
-            Change(Cell, "_decide", _STOPPING, ""),
-            Change(Cell, "abandon", "failed=not self._stop_alarms", "failed=True"),
+            Change(ending, "_decide", _STOPPING, ""),
+            Change(ending, "abandon", "failed=not cell.stop_alarms", "failed=True"),
             Change(Cell, "_live", "failed and not stopping", "failed"),
             _REOPEN,
         ),
@@ -122,7 +123,7 @@ MUTANTS = (
     Mutant(
         "a stop forgets the planned restart",
         scenarios.families,
-        (Change(Cell, "_leave_tree", "self._restart_alarm.open = False", "pass"), _REOPEN),
+        (Change(ending, "_leave_tree", "cell.restart_alarm.open = False", "pass"), _REOPEN),
     ),
     Mutant(
         "a wait is not closed",
@@ -156,8 +157,8 @@ MUTANTS = (
         "a stop forgets the children",
         scenarios.families,
         (
-            Change(Cell, "_terminate", "reversed(list(self.children.values()))", "()"),
-            Change(Cell, "_finalise", "self._abandon_children(reason)", "pass"),
+            Change(ending, "terminate", "reversed(list(cell.children.values()))", "()"),
+            Change(ending, "finalise", "_abandon_children(cell, reason)", "pass"),
         ),
     ),
     Mutant(
@@ -175,7 +176,7 @@ MUTANTS = (
     Mutant(
         "the asks of an actor that ends are left to their deadlines",
         scenarios.families,
-        (Change(Cell, "_settle", "ask.wait.fail(down)", "pass"),),
+        (Change(ending, "_settle", "ask.wait.fail(down)", "pass"),),
     ),
     Mutant(
         "a job that is late keeps its thread",
