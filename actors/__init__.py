@@ -33,7 +33,7 @@ from actors.lifecycle import TRANSITIONS, Event, Lifecycle, State, advance
 from actors.mailbox import Overflow
 from actors.messages import ActorRef, Down, Request, message
 from actors.receiver import Receiver
-from actors.supervision import Supervision
+from actors.supervision import Strategy, Supervision
 from actors.system import ActorSystem, ShutdownReport, TreeNode
 from actors.waits import Wait, Witness
 from actors.wire import freeze
@@ -69,6 +69,7 @@ __all__ = [
     "Request",
     "ShutdownReport",
     "State",
+    "Strategy",
     "Supervision",
     "SystemClosed",
     "TreeNode",

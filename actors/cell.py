@@ -18,7 +18,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from actors import ending, epochs, handling, starting
+from actors import ending, epochs, handling, siblings, starting
 from actors.context import Context
 from actors.delivery import Ask, Entry, Origin
 from actors.ending import UNWIND_S
@@ -93,6 +93,8 @@ class Cell:
         self.stop_deadline_s = 0.0
         self.restart_alarm: Alarm | None = None
         self.watched: list[Cell] = []
+        self.siblings: siblings.Siblings | None = None
+        self.recycled = ""
         self._told = False
 
     # What other parts of the runtime call
@@ -141,6 +143,7 @@ class Cell:
         self.phase = Phase.STARTING
         self.lifecycle, self.scope = Lifecycle(), None
         self._failure = None
+        self._drain = True
         self._told = False
         self.restart_alarm = None
         task = self.host.loop.create_task(self._live(), name=f"{self.ref.path}#{self.incarnation}")
@@ -220,7 +223,7 @@ class Cell:
 
     def wait_for_epoch(self, epoch: int, wait: Wait) -> None:
         """Have `wait` end when `epoch` is over here; at once if it is, or the actor is in shutdown."""
-        if self.ended or self.phase is Phase.STOPPING:
+        if self.ended or (self.phase is Phase.STOPPING and not self.recycled):
             wait.fail(ActorDown(self.ref.path, "in shutdown"))
         else:
             self.epoch_waits.add(epoch, wait, self.lifecycle)
@@ -283,6 +286,7 @@ class Cell:
             await self._hook("joining the epoch", epochs.join_running(self))
             if self.phase is Phase.STARTING:
                 self.phase = Phase.LIVE
+                siblings.is_up(self)
             if self.start_wait is not None:
                 self.start_wait.succeed(None)
                 self.start_wait = None

@@ -1,6 +1,7 @@
 """How an incarnation ends, and what its end causes.
 
     begin_stop        an ordinary stop, with a budget: drain, on_stop, children, and at the end by force
+    recycle           the end of one incarnation, because a sibling has failed
     abandon           the end by force, now
     terminate         the children first (law 1)
     finalise          the account: a decision, a Down for parent and watchers, an answer for each asker
@@ -25,7 +26,7 @@ from actors.wire import Frame
 if TYPE_CHECKING:
     from actors.cell import Cell
 
-__all__ = ["UNWIND_S", "WAKE", "abandon", "begin_stop", "finalise", "stop", "terminate"]
+__all__ = ["UNWIND_S", "WAKE", "abandon", "begin_stop", "finalise", "recycle", "stop", "terminate"]
 
 # How long a handler that was cancelled may take to unwind before its incarnation is given up.
 UNWIND_S: Final = 0.5
@@ -50,10 +51,11 @@ async def stop(cell: Cell, waiter: str, deadline_s: float) -> None:
 
 def begin_stop(cell: Cell, deadline_s: float, reason: str = "stopped") -> None:
     """Start an ordinary stop that has ended by `deadline_s`, in the worst case by `abandon`."""
-    if cell.ended or (cell.stop_alarms and deadline_s >= cell.stop_deadline_s):
+    if cell.ended or (cell.stop_alarms and not cell.recycled and deadline_s >= cell.stop_deadline_s):
         return
     cell.mailbox.close()
-    cell.stop_deadline_s = deadline_s
+    cell.stop_deadline_s = min(deadline_s, cell.stop_deadline_s) if cell.recycled else deadline_s
+    cell.recycled = ""  # whatever was planned: it is not started again
     budget_s = max(0.0, deadline_s - cell.host.loop.time())
     cell.stop_alarms += [
         cell.host.alarm(DRAIN_SHARE * budget_s, cell.stop_draining),
@@ -63,6 +65,21 @@ def begin_stop(cell: Cell, deadline_s: float, reason: str = "stopped") -> None:
         finalise(cell, reason, failed=False)
         return
     cell.phase = Phase.STOPPING
+    cell.wake()
+
+
+def recycle(cell: Cell, reason: str) -> None:
+    """Stop this incarnation so that it can be started again; nothing to do when it ends for good anyway.
+
+    What it handles is interrupted and its queue is not drained: like a failure, but `on_stop` is called.
+    """
+    if cell.stop_alarms:
+        return
+    cell.recycled = reason
+    cell.stop_deadline_s = cell.host.loop.time() + STOP_S
+    cell.stop_alarms.append(cell.host.alarm(STOP_S, lambda: abandon(cell, f"{reason}, not in time")))
+    cell.phase = Phase.STOPPING
+    cell.stop_draining()
     cell.wake()
 
 
@@ -107,14 +124,16 @@ async def terminate(cell: Cell) -> None:
 def finalise(cell: Cell, reason: str, *, failed: bool) -> None:
     """Account for an incarnation's end: a Down for parent and watchers, an answer for each asker."""
     _abandon_children(cell, reason)  # there are some only when `terminate` was cut short
-    decision = _decide(cell, reason) if failed else GiveUp(reason)
+    decision = _decide(cell, reason, failed=failed)
+    why = cell.recycled or reason
+    _clear_stop(cell)
     restarting = isinstance(decision, Restart)
     starting = cell.start_wait is not None
     cell.release_task()
     cell.phase = Phase.RESTARTING if restarting else Phase.ENDED
     cell.scope = None
     cell.trace("end", type_=cell.spec.actor.__name__, detail=reason)
-    final = reason if isinstance(decision, Restart) else decision.reason
+    final = why if isinstance(decision, Restart) else decision.reason
     _settle(cell, ActorDown(cell.ref.path, final, restarting=restarting))
     if not restarting:
         _leave_tree(cell, final)
@@ -122,7 +141,8 @@ def finalise(cell: Cell, reason: str, *, failed: bool) -> None:
     _announce(cell, Down(cell.ref, cell.incarnation, final, restarting))
     if isinstance(decision, Restart):
         cell.trace("restart", detail=f"in {decision.delay_s:g} s")
-        cell.restart_alarm = cell.host.alarm(decision.delay_s, cell.start)
+        if cell.siblings is None:
+            cell.restart_alarm = cell.host.alarm(decision.delay_s, cell.start)
     elif (
         failed
         and not starting
@@ -131,14 +151,23 @@ def finalise(cell: Cell, reason: str, *, failed: bool) -> None:
         and cell.spec.supervision.escalate
     ):
         cell.parent.fail_from_child(f"{cell.ref} is lost: {final}")
+    if cell.siblings is not None:
+        cell.siblings.go_on()
 
 
-def _decide(cell: Cell, reason: str) -> Restart | GiveUp:
+def _decide(cell: Cell, reason: str, *, failed: bool) -> Restart | GiveUp:
     starting = cell.start_wait is not None  # whoever spawns it hears of this, and it is not there
     parent_ends = cell.parent is not None and cell.parent.phase is Phase.STOPPING
     supervision = cell.spec.supervision
-    if supervision is None or starting or parent_ends or cell.stop_alarms or not cell.host.delivery.open:
+    stopping = bool(cell.stop_alarms) and not cell.recycled
+    for_good = starting or parent_ends or stopping or not cell.host.delivery.open
+    if supervision is None or for_good or not (failed or cell.recycled):
         return GiveUp(reason)
+    if cell.siblings is not None and cell.recycled:
+        cell.siblings.is_down(cell)
+        return Restart(0.0)
+    if cell.siblings is not None:
+        return cell.siblings.fail(cell, reason)
     now_s = cell.host.loop.time()
     decision = on_child_exit(reason, cell.exits_s, now_s, supervision)
     cell.exits_s = [*(s for s in cell.exits_s if now_s - s < supervision.window_s), now_s]
@@ -162,12 +191,19 @@ def _settle(cell: Cell, down: ActorDown) -> None:
             cell.host.delivery.dead_letter(entry.tag, "actor ended", cell.origin, entry.msg_id)
 
 
+def _clear_stop(cell: Cell) -> None:
+    for alarm in cell.stop_alarms:
+        alarm.open = False
+    cell.stop_alarms.clear()
+    cell.recycled = ""
+
+
 def _leave_tree(cell: Cell, reason: str) -> None:
     cell.mailbox.close()
     if cell.restart_alarm is not None:
         cell.restart_alarm.open = False
-    for alarm in cell.stop_alarms:
-        alarm.open = False
+    if cell.siblings is not None:
+        cell.siblings.leave(cell)
     cell.host.delivery.recipients.pop(cell.ref.path, None)
     cell.host.cells.pop(cell.ref.path, None)
     if cell.parent is not None:

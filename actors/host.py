@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from actors.cell import Cell
     from actors.delivery import Delivery
     from actors.jobs import JobExecutor
+    from actors.siblings import Siblings
     from actors.supervision import Supervision
     from actors.waits import Deadlines
 
@@ -121,6 +122,7 @@ class Host:
         self.cells: dict[str, Cell] = {}
         self.tasks: dict[asyncio.Task[None], str] = {}
         self.strays: dict[asyncio.Task[None], str] = {}
+        self.groups: dict[tuple[str, Supervision], Siblings] = {}
 
     def check_thread(self) -> None:
         """Return in the thread of the event loop.

@@ -16,6 +16,7 @@ from actors.cell import Cell
 from actors.context import Context
 from actors.delivery import Delivery
 from actors.epochs import EpochWaits
+from actors.group import Group
 from actors.host import Run
 from actors.mailbox import Mailbox
 from actors.waits import Deadlines, Wait
@@ -63,7 +64,7 @@ class Mutant:
 
 
 _TELL_DOWN = "cell.host.delivery.tell_system(cell.origin, hearer, down)"
-_STOPPING = " or cell.stop_alarms or not cell.host.delivery.open"
+_STOPPING = " or stopping or not cell.host.delivery.open"
 _START = "self.phase = Phase.STARTING"
 # A mailbox that stays closed would have a restarted actor spin, and never come to a schedule point again.
 _REOPEN = Change(Cell, "start", _START, f"{_START}; self.mailbox.closed = False")
@@ -182,6 +183,43 @@ MUTANTS = (
         "a job that is late keeps its thread",
         scenarios.jobs,
         (Change(Context, "_offload", "host.executor.abandon(job)", "False"),),
+    ),
+    Mutant(
+        "one for all starts only the failed one again",
+        scenarios.groups,
+        (Change(Group, "fail", "affected = self._affected(member)", "affected = []"),),
+    ),
+    Mutant(
+        "rest for one forgets the rest",
+        scenarios.groups,
+        (Change(Group, "_affected", "members[members.index(member) + 1 :]", "[]"),),
+    ),
+    Mutant(
+        "a group restart forgets a sibling",
+        scenarios.groups,
+        (Change(Group, "is_down", "= Standing.DOWN", "= Standing.UP"),),
+    ),
+    Mutant(
+        "a group starts in the wrong order",
+        scenarios.groups,
+        (
+            Change(
+                Group,
+                "next_step",
+                "self.standings[down[0]] = Standing.RISING\n    return Start(down[0])",
+                "self.standings[down[-1]] = Standing.RISING\n    return Start(down[-1])",
+            ),
+        ),
+    ),
+    Mutant(
+        "a group starts while some of it are still ending",
+        scenarios.groups,
+        (Change(Group, "next_step", " or self._those(Standing.LEAVING)", ""),),
+    ),
+    Mutant(
+        "a sibling that was stopped on purpose is started again",
+        scenarios.groups,
+        (Change(ending, "begin_stop", 'cell.recycled = ""', "pass"), _REOPEN),
     ),
     Mutant(
         "the end of an epoch wakes nobody",

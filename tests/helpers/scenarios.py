@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,9 +21,12 @@ from actors import (
     Overflow,
     Request,
     State,
+    Strategy,
+    Supervision,
     message,
     on,
 )
+from actors.host import Phase
 from tests.helpers.cast import (
     Cling,
     Director,
@@ -38,10 +42,11 @@ from tests.helpers.cast import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from actors import ActorRef
     from actors.simulation import Simulation
+    from actors.tracing import TraceEvent
 
 
 A = TypeVar("A", bound=Actor)
@@ -315,6 +320,97 @@ async def families(sim: Simulation) -> None:
     await asyncio.wait(callers)
 
 
+GROUPS = {
+    strategy: Supervision(max_restarts=4, window_s=5.0, backoff_s=0.05, strategy=strategy, escalate=escalate)
+    for strategy, escalate in ((Strategy.ONE_FOR_ALL, False), (Strategy.REST_FOR_ONE, True))
+}
+
+
+class Member(Director):
+    """Takes its time to stop."""
+
+    async def on_stop(self, ctx: Context) -> None:
+        await asyncio.sleep(0.2)
+
+
+class Household(Director):
+    """Has a group of each strategy."""
+
+    async def on_start(self, ctx: Context) -> None:
+        for strategy, rule in GROUPS.items():
+            for index in range(3):
+                await ctx.spawn(Member, name=f"{strategy.value}-{index}", supervision=rule)
+
+
+async def groups(sim: Simulation) -> None:
+    """Members of two groups fail, are stopped and are asked; who starts again, and when, is looked up."""
+    house = await _spawned(sim, Household, name="house", supervision=supervised(5))
+    names = [f"{strategy.value}-{index}" for strategy in GROUPS for index in range(3)]
+
+    async def press(name: str) -> None:
+        for _ in range(2):
+            await asyncio.sleep(sim.random.random() * 0.3)
+            if (cell := sim.host.cells.get(f"/house/{name}")) is None:
+                continue
+            try:
+                sim.system.tell(cell.ref, Fail(sim.random.choice(ENDS)))
+                await sim.system.ask(cell.ref, Sleep(0.05), timeout_s=2.0)
+            except ActorError:
+                await asyncio.sleep(sim.random.random() * 0.3)
+
+    callers = [sim.call(press(name)) for name in sim.random.sample(names, 3)]
+    if sim.random.random() < 0.3 and (cell := sim.host.cells.get(f"/house/{sim.random.choice(names)}")):
+        await _try(sim, house, StopChild(cell.ref, 0.5))
+    await asyncio.wait(callers)
+    await asyncio.sleep(30.0)
+    for strategy in GROUPS:
+        assert not (found := list(disorder(sim.events(), strategy))), found
+    standing = {cell.name: cell.phase for cell in sim.host.cells.values() if cell.parent is not None}
+    assert sim.faulty or set(standing.values()) <= {Phase.LIVE}, standing
+
+
+def disorder(events: list[TraceEvent], strategy: Strategy) -> Iterator[str]:
+    """Yield what is wrong with the order in which the members of a group ended and started."""
+    members: dict[str, _Member] = {}
+    for at, event in enumerate(events):
+        path = event.type if event.kind == "wait_end" else event.actor
+        if not path.startswith(f"/house/{strategy.value}-"):
+            continue
+        if event.kind == "start" and event.incarnation == 1:
+            members[path] = _Member()
+        member = members[path]
+        if event.kind == "start":
+            if event.incarnation > 1:
+                yield from _wrongs(path, members, strategy)
+            member.alive, member.due, member.started_at = True, False, at
+        elif event.kind == "end":
+            member.alive, member.due, member.ended_at = False, False, at
+        elif event.kind == "restart":
+            member.due = True
+        elif event.kind == "wait_end" and member.joined_at is None:
+            member.joined_at = at
+
+
+@dataclasses.dataclass(slots=True)
+class _Member:
+    alive: bool = True
+    due: bool = False  # between two lives
+    joined_at: int | None = None  # by then it has certainly started, and is in the group
+    started_at: int = 0
+    ended_at: int = 0
+
+
+def _wrongs(path: str, members: dict[str, _Member], strategy: Strategy) -> Iterator[str]:
+    for other, member in members.items():
+        if member.joined_at is None or member.joined_at > members[path].ended_at:
+            continue  # it may have come while the others were down
+        if other < path and member.due:
+            yield f"{path} starts before {other}"
+        stays = member.alive and member.started_at < members[path].ended_at
+        if stays and (other > path or (other < path and strategy is Strategy.ONE_FOR_ALL)):
+            yield f"{path} starts again, and {other} has not ended"
+
+
 async def _try(sim: Simulation, ref: ActorRef[Any], body: Any, timeout_s: float = 5.0) -> None:
     try:
         await sim.system.ask(ref, body, timeout_s=timeout_s)
@@ -322,4 +418,4 @@ async def _try(sim: Simulation, ref: ActorRef[Any], body: Any, timeout_s: float 
         await asyncio.sleep(0.01)
 
 
-SCENARIOS = (fan_out, epochs, stops, watchers, jobs, impatience, crowding, clinging, families)
+SCENARIOS = (fan_out, epochs, stops, watchers, jobs, impatience, crowding, clinging, families, groups)
