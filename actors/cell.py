@@ -18,7 +18,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from actors import ending, epochs, handling, siblings, starting
+from actors import ending, epochs, handling, siblings, snapshots, starting
 from actors.context import Context
 from actors.delivery import Ask, Entry, Origin
 from actors.ending import UNWIND_S
@@ -95,6 +95,8 @@ class Cell:
         self.watched: list[Cell] = []
         self.siblings: siblings.Siblings | None = None
         self.recycled = ""
+        self.keeper: snapshots.Keeper | None = None
+        self.snapshot: Entry | None = None
         self._told = False
 
     # What other parts of the runtime call
@@ -192,12 +194,17 @@ class Cell:
         elif run.open:
             ending.abandon(self, f"a handler did not end within {UNWIND_S} s of being cancelled")
 
+    def fail_soon(self, error: BaseException) -> None:
+        """Fail with `error` once the handler that runs now has ended."""
+        if self._failure is None:
+            self._failure = error
+            self.wake()
+
     def fail_from_child(self, reason: str) -> None:
         """Fail because a child is lost for good and its supervision says `escalate`."""
         if self.phase in {Phase.STARTING, Phase.LIVE} and self._failure is None:
-            self._failure = ActorError(reason)
+            self.fail_soon(ActorError(reason))
             self.interrupt(Interruption.FAILED)
-            self.wake()
 
     def stop_draining(self) -> None:
         """Handle no more of what is queued: this part of a stop's budget is used up."""
@@ -282,6 +289,9 @@ class Cell:
 
     async def _serve_until_end(self, actor: Actor, ctx: Context) -> None:
         try:
+            self.keeper = snapshots.keeper_of(actor, ctx)
+            if self.snapshot is not None:
+                await self._hook("restore", snapshots.restore(self.snapshot, actor, ctx))
             await self._hook("on_start", actor.on_start(ctx))
             await self._hook("joining the epoch", epochs.join_running(self))
             if self.phase is Phase.STARTING:

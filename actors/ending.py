@@ -131,7 +131,7 @@ def finalise(cell: Cell, reason: str, *, failed: bool) -> None:
     starting = cell.start_wait is not None
     cell.release_task()
     cell.phase = Phase.RESTARTING if restarting else Phase.ENDED
-    cell.scope = None
+    cell.scope = cell.keeper = None
     cell.trace("end", type_=cell.spec.actor.__name__, detail=reason)
     final = why if isinstance(decision, Restart) else decision.reason
     _settle(cell, ActorDown(cell.ref.path, final, restarting=restarting))
@@ -200,6 +200,7 @@ def _clear_stop(cell: Cell) -> None:
 
 def _leave_tree(cell: Cell, reason: str) -> None:
     cell.mailbox.close()
+    cell.snapshot = None
     if cell.restart_alarm is not None:
         cell.restart_alarm.open = False
     if cell.siblings is not None:

@@ -11,7 +11,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from actors import ending
+from actors import ending, snapshots
 from actors.cell import Cell
 from actors.context import Context
 from actors.delivery import Delivery
@@ -220,6 +220,25 @@ MUTANTS = (
         "a sibling that was stopped on purpose is started again",
         scenarios.groups,
         (Change(ending, "begin_stop", 'cell.recycled = ""', "pass"), _REOPEN),
+    ),
+    Mutant(
+        "a snapshot is not restored",
+        scenarios.snapshots,
+        (Change(Cell, "_serve_until_end", "if self.snapshot is not None:", "if False:"),),
+    ),
+    Mutant(
+        "a snapshot is lost with its incarnation",
+        scenarios.snapshots,
+        (Change(ending, "_clear_stop", 'cell.recycled = ""', 'cell.recycled = ""; cell.snapshot = None'),),
+    ),
+    Mutant(
+        "a snapshot is taken once only",
+        scenarios.snapshots,
+        (
+            Change(
+                snapshots, "_take", "cell.snapshot = cell.host", "cell.snapshot = cell.snapshot or cell.host"
+            ),
+        ),
     ),
     Mutant(
         "the end of an epoch wakes nobody",

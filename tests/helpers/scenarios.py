@@ -411,6 +411,80 @@ def _wrongs(path: str, members: dict[str, _Member], strategy: Strategy) -> Itera
             yield f"{path} starts again, and {other} has not ended"
 
 
+@message("scenarios.done")
+class Done:
+    """What a ledger keeps: the epochs that it has finished well."""
+
+    epochs: tuple[int, ...]
+
+
+class Ledger(Performer):
+    """Keeps the epochs it has finished; what it should find in its next life stands outside, in `kept`."""
+
+    def __init__(self, kept: dict[ActorRef[Any], tuple[int, ...]], wrong: list[str]) -> None:
+        super().__init__()
+        self.kept = kept
+        self.wrong = wrong
+        self.epochs: tuple[int, ...] = ()
+
+    async def snapshot(self, ctx: Context) -> Done:
+        self.epochs += (ctx.current_epoch,)
+        await asyncio.sleep(0.01)
+        self.kept[ctx.self_ref] = self.epochs
+        return Done(self.epochs)
+
+    async def restore(self, state: Done, ctx: Context) -> None:
+        await asyncio.sleep(0.01)
+        self.epochs = tuple(state.epochs)
+
+    async def on_start(self, ctx: Context) -> None:
+        expected = self.kept.get(ctx.self_ref, ())
+        if self.epochs != expected:
+            self.wrong.append(f"{ctx.self_ref}#{ctx.incarnation} begins with {self.epochs}, not {expected}")
+
+    @on(Compute, when=State.RUNNING)
+    async def compute(self, msg: Compute, ctx: Context) -> Note:
+        if msg.crash:
+            raise ValueError("as asked")
+        return Note(str(msg.epoch))
+
+
+class Archive(Performer):
+    """Runs epochs over ledgers; one of them fails in the middle of the second and is started again."""
+
+    def __init__(self, kept: dict[ActorRef[Any], tuple[int, ...]], wrong: list[str]) -> None:
+        super().__init__()
+        self.kept, self.wrong = kept, wrong
+
+    async def on_start(self, ctx: Context) -> None:
+        for index in range(2):
+            rule = supervised(5, backoff_s=0.05)
+            await ctx.spawn(Ledger, self.kept, self.wrong, name=f"ledger-{index}", supervision=rule)
+
+    @on(RunEpoch)
+    async def run_epoch(self, msg: RunEpoch, ctx: Context) -> Note:
+        async with ctx.epoch(msg.epoch, timeout_s=20.0):
+            work = [(ref, Compute(msg.epoch, crash=msg.epoch == 2)) for ref in ctx.children[:1]]
+            await ctx.ask_all(work, timeout_s=10.0)
+        return Note(str(msg.epoch))
+
+
+async def snapshots(sim: Simulation) -> None:
+    """What is kept at the end of an epoch is there in the next life, and nothing else."""
+    kept: dict[ActorRef[Any], tuple[int, ...]] = {}
+    wrong: list[str] = []
+    root = await _insist(
+        sim, lambda: sim.system.spawn(Archive, kept, wrong, name="archive", supervision=supervised())
+    )
+    for epoch in (1, 2, 3):
+        await _try(sim, root, RunEpoch(epoch), timeout_s=30.0)
+        for cell in list(sim.host.cells.values()):
+            if cell.parent is not None and sim.random.random() < 0.3:
+                await _try(sim, cell.ref, Fail())
+        await asyncio.sleep(1.0)
+    assert not wrong, wrong
+
+
 async def _try(sim: Simulation, ref: ActorRef[Any], body: Any, timeout_s: float = 5.0) -> None:
     try:
         await sim.system.ask(ref, body, timeout_s=timeout_s)
@@ -418,4 +492,16 @@ async def _try(sim: Simulation, ref: ActorRef[Any], body: Any, timeout_s: float 
         await asyncio.sleep(0.01)
 
 
-SCENARIOS = (fan_out, epochs, stops, watchers, jobs, impatience, crowding, clinging, families, groups)
+SCENARIOS = (
+    fan_out,
+    epochs,
+    stops,
+    watchers,
+    jobs,
+    impatience,
+    crowding,
+    clinging,
+    families,
+    groups,
+    snapshots,
+)
