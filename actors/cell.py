@@ -18,14 +18,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from actors import ending, epochs, handling, siblings, snapshots, starting
+from actors import ending, epochs, handling, siblings, snapshots, starting, watching
 from actors.context import Context
 from actors.delivery import Ask, Entry, Origin
 from actors.ending import UNWIND_S
 from actors.errors import ActorDown, ActorError, ProtocolError, Refused
 from actors.host import INSIDE, Alarm, ChildSpec, Host, Interruption, Phase, Run
-from actors.lifecycle import Event, Lifecycle, advance
-from actors.messages import ActorRef, Down
+from actors.lifecycle import Event, Lifecycle, State, advance
+from actors.messages import ActorRef
 from actors.reasons import describe, failure_of
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Cell:
         self.mailbox = mailbox
         self.asks: dict[int, Ask] = {}
         self.children: dict[str, Cell] = {}
-        self.watchers: dict[str, tuple[Cell, int]] = {}
+        self.watchers: dict[str, tuple[watching.Watcher, int]] = {}
         self.phase = Phase.STARTING
         self.lifecycle = Lifecycle()
         self.scope: epochs.Scope | None = None
@@ -114,16 +114,16 @@ class Cell:
 
     def watch(self, ref: ActorRef[Any]) -> None:
         """Have this incarnation hear of the ends of `ref`."""
-        target = self.host.cells.get(ref.path)
-        if target is not None and target.ref == ref:
-            target.watchers[self.ref.path] = (self, self.incarnation)
-            self.watched.append(target)
-            self.trace("watch", type_=ref.path)
-            if target.phase is Phase.RESTARTING:
-                down = Down(ref, target.incarnation, "between two lives", restarting=True)
-                self.host.delivery.tell_system(self.origin, self, down)
-        else:
-            self.host.delivery.tell_system(self.origin, self, Down(ref, 0, "no such actor", restarting=False))
+        watching.watch(self.host, self, ref)
+
+    def unwatch(self, ref: ActorRef[Any]) -> None:
+        """Hear no more of the ends of `ref`."""
+        watching.unwatch(self.host, self, ref)
+
+    @property
+    def hears(self) -> bool:
+        """Whether it reads what it is told: in shutdown it has read its last message."""
+        return self._task is not None and self.lifecycle.state is not State.SHUTDOWN
 
     async def stop_below(self, target: Cell, deadline_s: float) -> None:
         """Stop an actor below and wait for its end."""

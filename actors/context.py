@@ -264,6 +264,13 @@ class Context:
         """Have `on_down` called when an incarnation of `ref` ends; at once when there is none."""
         self.live().watch(ref)
 
+    def unwatch(self, ref: ActorRef[Any]) -> None:
+        """Hear no more of the ends of `ref`; a `Down` that has arrived is still handled.
+
+        Nothing happens when it is not watched. A parent hears of its children all the same.
+        """
+        self.live().unwatch(ref)
+
     async def stop(self, ref: ActorRef[Any], *, timeout_s: float = 5.0) -> None:
         """Stop an actor below, and return when it has ended, by force at the end of its time.
 

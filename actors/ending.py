@@ -14,10 +14,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from actors import watching
 from actors.delivery import Entry
 from actors.errors import ActorDown, ActorError
 from actors.host import Phase
-from actors.lifecycle import Event, State
+from actors.lifecycle import Event
 from actors.messages import Down
 from actors.supervision import GiveUp, Restart, on_child_exit
 from actors.waits import Witness
@@ -151,6 +152,8 @@ def finalise(cell: Cell, reason: str, *, failed: bool) -> None:
         and cell.spec.supervision.escalate
     ):
         cell.parent.fail_from_child(f"{cell.ref} is lost: {final}")
+    if not restarting:
+        watching.forget(cell)
     if cell.siblings is not None:
         cell.siblings.go_on()
 
@@ -181,9 +184,7 @@ def _settle(cell: Cell, down: ActorDown) -> None:
     cell.asks.clear()
     for wait in cell.host.waits.of(cell.ref.path):  # of tasks that a handler has made and left
         wait.fail(down)
-    for target in cell.watched:
-        target.watchers.pop(cell.ref.path, None)
-    cell.watched.clear()
+    watching.unwatch_all(cell)
     if cell.start_wait is not None:
         cell.start_wait.fail(down)
     for entry in cell.mailbox.drain():
@@ -219,6 +220,6 @@ def _announce(cell: Cell, down: Down) -> None:
     hearers = [watcher for watcher, life in cell.watchers.values() if watcher.incarnation == life]
     if cell.parent is not None and cell.parent not in hearers:
         hearers.append(cell.parent)
-    for hearer in hearers:  # one in shutdown has read its last message; as a parent it waits for the end
-        if hearer.has_task and hearer.lifecycle.state is not State.SHUTDOWN:
+    for hearer in hearers:  # a parent in shutdown hears nothing more, but waits for the end
+        if hearer.hears:
             cell.host.delivery.tell_system(cell.origin, hearer, down)

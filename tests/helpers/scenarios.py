@@ -233,7 +233,17 @@ async def watchers(sim: Simulation) -> None:
             sim.system.tell(ref, Fail())
             await asyncio.sleep(sim.random.random() * 0.2)
 
+    receiver = sim.system.receiver()
+    for ref in (target, *eyes):
+        receiver.watch(ref)
     await asyncio.gather(*(sim.call(watch(eye)) for eye in eyes), sim.call(disturb()))
+    receiver.unwatch(target)
+    sim.system.tell(eyes[0], Fail())
+    await asyncio.sleep(sim.random.random() * 0.2)
+    receiver.close()
+    heard = [(down.ref, down.incarnation) async for down in receiver if down.restarting]
+    assert sim.faulty or heard, "there were failures"
+    assert len(set(heard)) == len(heard), f"heard twice: {heard}"
 
 
 async def jobs(sim: Simulation) -> None:
