@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.errors import Refused
+from actors.errors import EndlessWait, Refused
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,8 +23,19 @@ if TYPE_CHECKING:
     from actors.supervision import Supervision
     from actors.waits import Deadlines
 
-__all__ = ["INSIDE", "UNWIND_TURNS", "Alarm", "ChildSpec", "Host", "Interruption", "Phase", "Run"]
+__all__ = [
+    "HANDLER_TIMEOUT_S",
+    "INSIDE",
+    "UNWIND_TURNS",
+    "Alarm",
+    "ChildSpec",
+    "Host",
+    "Interruption",
+    "Phase",
+    "Run",
+]
 
+HANDLER_TIMEOUT_S: Final = 30.0
 # A handler that was cancelled, in a loop that was late, gets so many turns of it to unwind.
 UNWIND_TURNS: Final = 16
 
@@ -56,7 +67,7 @@ class ChildSpec:
     """Everything needed to start an actor, again and again.
 
     Raises:
-        ValueError: `handler_timeout_s` is not a finite time above 0 (law 5).
+        EndlessWait: `handler_timeout_s` is not a finite time above 0 (law 5).
     """
 
     actor: type[Actor]
@@ -67,7 +78,7 @@ class ChildSpec:
 
     def __post_init__(self) -> None:
         if not 0 < self.handler_timeout_s < math.inf:
-            raise ValueError(
+            raise EndlessWait(
                 f"{self.actor.__name__} needs a deadline for its handlers: "
                 f"handler_timeout_s={self.handler_timeout_s} is not a finite time above 0"
             )

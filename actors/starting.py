@@ -5,18 +5,81 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from actors import ending
+from actors.errors import AmbiguousOption, UnboundedMailbox
+from actors.host import HANDLER_TIMEOUT_S, ChildSpec
+from actors.mailbox import CAPACITY, Mailbox, Overflow
 from actors.waits import Wait, Witness
 
 if TYPE_CHECKING:
-    from actors.cell import Cell
-    from actors.messages import ActorRef
+    from collections.abc import Mapping
 
-__all__ = ["start"]
+    from actors.actor import Actor
+    from actors.cell import Cell
+    from actors.delivery import Entry
+    from actors.messages import ActorRef
+    from actors.supervision import Supervision
+
+__all__ = ["prepare", "start"]
 
 # Ends are carried out recursively; nobody needs a deeper tree.
 DEPTH_MAX: Final = 100
 # A path travels several times in one head.
 PATH_CHARS_MAX: Final = 1024
+
+
+def prepare(
+    actor: type[Actor],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    name: str | None,
+    supervision: Supervision | None,
+    capacity: int,
+    overflow: Overflow,
+    handler_timeout_s: float,
+) -> tuple[ChildSpec, Mailbox[Entry]]:
+    """Return everything that a new cell needs; the options of `Context.spawn` are checked here.
+
+    Raises:
+        AmbiguousOption: an option is given that the constructor has a parameter for, too.
+        UnboundedMailbox: the capacity is not a whole number above 0.
+        EndlessWait: `handler_timeout_s` is not a finite time above 0.
+    """
+    options = {
+        "name": name is not None,
+        "supervision": supervision is not None,
+        "capacity": capacity != CAPACITY,
+        "overflow": overflow is not Overflow.WAIT,
+        "handler_timeout_s": handler_timeout_s != HANDLER_TIMEOUT_S,
+    }
+    by_keyword = _parameters(actor)[len(args) :]
+    for option, given in options.items():
+        if given and option in by_keyword:
+            raise AmbiguousOption(
+                f"`{option}` is an option of spawn, and the constructor of {actor.__name__} has a parameter "
+                "of that name: hand that one over by position, or give it another name"
+            )
+    spec = ChildSpec(
+        actor=actor, args=args, kwargs=kwargs, supervision=supervision, handler_timeout_s=handler_timeout_s
+    )
+    return spec, bounded(capacity, overflow)
+
+
+def bounded(capacity: Any, overflow: Overflow) -> Mailbox[Entry]:
+    """Return a mailbox.
+
+    Raises:
+        UnboundedMailbox: the capacity is not a whole number above 0.
+    """
+    if not isinstance(capacity, int) or capacity < 1:
+        raise UnboundedMailbox(f"a mailbox holds at least one entry and has a limit, got capacity {capacity}")
+    return Mailbox(capacity, overflow)
+
+
+def _parameters(actor: type[Actor]) -> tuple[str, ...]:
+    """What a constructor takes by position or by name, in order."""
+    code = getattr(actor.__init__, "__code__", None)
+    return code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount] if code is not None else ()
 
 
 async def start(cell: Cell, deadline_s: float) -> ActorRef[Any]:

@@ -16,10 +16,10 @@ from actors import ending, starting
 from actors.cell import Cell
 from actors.context import ASK_TIMEOUT_S, HANDLER_TIMEOUT_S
 from actors.delivery import Delivery, Origin
-from actors.errors import ActorDown, SystemClosed, UpwardAsk
-from actors.host import INSIDE, UNWIND_TURNS, ChildSpec, Host
+from actors.errors import ActorDown, EndlessWait, InsideTree, SpawnOutsideParent, SystemClosed
+from actors.host import INSIDE, UNWIND_TURNS, Host
 from actors.jobs import DaemonExecutor
-from actors.mailbox import CAPACITY, Mailbox, Overflow
+from actors.mailbox import CAPACITY, Overflow
 from actors.receiver import Receiver
 from actors.tracing import TraceFile, Tracer
 from actors.waits import Deadlines, Wait, WaitTable, Witness
@@ -158,19 +158,22 @@ class ActorSystem:
 
         Raises:
             SystemClosed: the system is not open.
-            UpwardAsk: called from inside a handler, which has `ctx.spawn`.
+            SpawnOutsideParent: called from inside a handler, which has `ctx.spawn`.
         """
         host = self._open()
-        self._check_outside()
-        spec = ChildSpec(
-            actor=actor,
-            args=args,
-            kwargs=kwargs,
+        self._check_outside(SpawnOutsideParent)
+        spec, mailbox = starting.prepare(
+            actor,
+            args,
+            kwargs,
+            name=name,
             supervision=supervision,
+            capacity=capacity,
+            overflow=overflow,
             handler_timeout_s=handler_timeout_s,
         )
         deadline_s = host.loop.time() + handler_timeout_s
-        return await starting.start(Cell(host, None, name, spec, Mailbox(capacity, overflow)), deadline_s)
+        return await starting.start(Cell(host, None, name, spec, mailbox), deadline_s)
 
     def tell(self, ref: ActorRef[Any], message: Any) -> None:
         """Send without an answer; see `Context.tell`.
@@ -190,13 +193,12 @@ class ActorSystem:
         """Ask from outside the tree and wait for the answer; see `Context.ask`.
 
         Raises:
-            UpwardAsk: called from inside a handler, which has `ctx.ask`.
-            ValueError: `timeout_s` is not finite.
+            InsideTree: called from inside a handler, which has `ctx.ask`.
+            EndlessWait: `timeout_s` is not finite.
         """
         host = self._open()
         self._check_outside()
-        if not math.isfinite(timeout_s):
-            raise ValueError(f"cannot wait for {ref} without end: timeout_s={timeout_s}")
+        _check_finite(timeout_s, ref)
         ask = host.delivery.begin_ask(Origin("outside"), ref, message, host.loop.time() + timeout_s)
         return await host.delivery.finish_ask(ask)
 
@@ -208,9 +210,11 @@ class ActorSystem:
         Raises:
             ActorDown: the actor is gone or in shutdown.
             Expired: the time is over.
+            EndlessWait: `timeout_s` is not finite.
         """
         host = self._open()
         self._check_outside()
+        _check_finite(timeout_s, ref)
         cell = host.cells.get(ref.path)
         if cell is None or cell.ref != ref:
             raise ActorDown(ref.path, "no such actor")
@@ -224,9 +228,14 @@ class ActorSystem:
         return lifecycle
 
     async def stop(self, ref: ActorRef[Any], *, timeout_s: float = 5.0) -> None:
-        """Stop an actor and all below it; return when it has ended, by force at the end of its time."""
+        """Stop an actor and all below it; return when it has ended, by force at the end of its time.
+
+        Raises:
+            EndlessWait: `timeout_s` is not finite.
+        """
         host = self._open()
         self._check_outside()
+        _check_finite(timeout_s, ref)
         cell = host.cells.get(ref.path)
         if cell is not None and cell.ref == ref:
             await ending.stop(cell, "outside", host.loop.time() + timeout_s)
@@ -235,7 +244,7 @@ class ActorSystem:
         """Return a mailbox for code outside the tree: actors tell its `ref`, the owner iterates over it."""
         self._receivers += 1
         # Without a leading slash, so that it can never be the path of an actor.
-        return Receiver(self._open(), f"outside/{self._receivers}", Mailbox(capacity, overflow))
+        return Receiver(self._open(), f"outside/{self._receivers}", starting.bounded(capacity, overflow))
 
     # Looking at it
 
@@ -280,12 +289,12 @@ class ActorSystem:
         later call returns the same report. Cancelling it abandons all at once, too.
 
         Raises:
-            ValueError: `timeout_s` is negative or not finite.
-            UpwardAsk: called from inside a handler: an actor cannot wait for its own end.
+            EndlessWait: `timeout_s` is negative or not finite.
+            InsideTree: called from inside a handler: an actor cannot wait for its own end.
             OSError: the trace could not be written; everything has ended all the same.
         """
         if not 0 <= timeout_s < math.inf:
-            raise ValueError(f"a shutdown needs an end: timeout_s={timeout_s}")
+            raise EndlessWait(f"a shutdown needs an end: timeout_s={timeout_s}")
         if self._report is not None:
             return self._report
         host = self._known()
@@ -350,12 +359,15 @@ class ActorSystem:
             raise SystemClosed(f"actor system {self.name!r} is shutting down")
         return host
 
-    def _check_outside(self) -> None:
+    def _check_outside(self, refusal: type[InsideTree] = InsideTree) -> None:
         inside = INSIDE.get()
         if inside is not None and inside[0] is self._known():
-            raise UpwardAsk(
-                f"{inside[1]} is inside the tree and must use its context to wait, not the system"
-            )
+            raise refusal(f"{inside[1]} is inside the tree and must use its context to wait, not the system")
+
+
+def _check_finite(timeout_s: float, ref: ActorRef[Any]) -> None:
+    if not math.isfinite(timeout_s):
+        raise EndlessWait(f"cannot wait for {ref} without end: timeout_s={timeout_s}")
 
 
 def _node(cell: Cell) -> TreeNode:
