@@ -21,6 +21,7 @@ from actors import epochs, handling
 from actors.context import Context
 from actors.delivery import Ask, Entry, Origin
 from actors.errors import ActorDown, ActorError, ProtocolError, Refused
+from actors.exits import end_reason, pass_on
 from actors.host import INSIDE, Alarm, ChildSpec, Host, Interruption, Phase, Run
 from actors.lifecycle import Event, Lifecycle, State, advance
 from actors.messages import ActorRef, Down
@@ -152,10 +153,7 @@ class Cell:
         self._failure = None
         self._told = False
         self._restart_alarm = None
-        task = self.host.loop.create_task(self._live(), name=f"{self.ref.path}#{self.incarnation}")
-        self._task = task
-        self.host.tasks[task] = self.ref.path
-        task.add_done_callback(self._forget_task)
+        self._task = self.host.start_task(self._live(), self, self._forget_task)
         self.trace("start", type_=self.spec.actor.__name__)
 
     def open_wait(self, target: str, reason: str, deadline_s: float, witness: Witness) -> Wait:
@@ -285,7 +283,7 @@ class Cell:
     # One incarnation
 
     async def _live(self) -> None:
-        """Run one incarnation from its start to its end. Never raises."""
+        """Run one incarnation from its start to its end. Raises Ctrl-C, and nothing else."""
         INSIDE.set((self.host, self.ref.path))
         incarnation = self.incarnation
         reason, failed = "stopped", False
@@ -295,6 +293,7 @@ class Cell:
             actor = self.spec.actor(*self.spec.args, **self.spec.kwargs)
             await self._serve_until_end(actor, ctx)
         except BaseException as error:  # noqa: BLE001 - SystemExit and foreign cancellation end an actor too
+            pass_on(error, self.host.loop)
             reason, failed = describe(error), True
             self._log(error)
         if self.incarnation == incarnation and self._task is asyncio.current_task():
@@ -325,9 +324,11 @@ class Cell:
         await self._hook("on_stop", actor.on_stop(ctx))
 
     async def _on_failure(self, actor: Actor, error: BaseException, ctx: Context) -> None:
+        pass_on(error, self.host.loop)
         try:
             await self._hook("on_failure", actor.on_failure(error, ctx))
         except BaseException as another:  # noqa: BLE001 - the first error stays the reason
+            pass_on(another, self.host.loop)
             error.add_note(f"on_failure raised {describe(another)}")
 
     async def _serve(self, actor: Actor, ctx: Context) -> None:
@@ -532,9 +533,11 @@ class Cell:
     def _forget_task(self, task: asyncio.Task[None]) -> None:
         self.host.tasks.pop(task, None)
         self.host.strays.pop(task, None)
-        if task is self._task:  # `_live` never raises and was not abandoned: a fault of the runtime itself
-            error = None if task.cancelled() else task.exception()
-            self._finalise(f"runtime fault: {describe(error)}", failed=True)
+        error = (
+            None if task.cancelled() else task.exception()
+        )  # so that asyncio does not miss it
+        if task is self._task:  # `_live` has raised and was not abandoned: Ctrl-C, or a fault of the runtime
+            self._finalise(end_reason(error), failed=not isinstance(error, KeyboardInterrupt))
 
 
 async def spawn(

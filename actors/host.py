@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.errors import Refused
+from actors.exits import disown
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from actors.actor import Actor
     from actors.cell import Cell
@@ -133,6 +134,16 @@ class Host:
                 "actors belong to the thread of their event loop: return the value from the job, or send "
                 "with loop.call_soon_threadsafe"
             )
+
+    def start_task(
+        self, life: Coroutine[Any, Any, None], cell: Cell, then: Callable[[asyncio.Task[None]], None]
+    ) -> asyncio.Task[None]:
+        """Run an incarnation as a task for whose end the system answers, not asyncio; then call `then`."""
+        task = self.loop.create_task(life, name=f"{cell.ref.path}#{cell.incarnation}")
+        self.tasks[task] = cell.ref.path
+        disown(task)
+        task.add_done_callback(then)
+        return task
 
     def alarm(self, delay_s: float, action: Callable[[], None]) -> Alarm:
         """Call `action` after `delay_s` seconds."""

@@ -29,6 +29,7 @@ EVENT_KINDS: Final = {
     "restart": "a supervisor will start an actor again",
     "watch": "an actor will hear of the ends of another",
     "fault": "a simulation did something to it",
+    "blocked": "the event loop answers again, and had not for too long; the actor is who ran meanwhile",
 }
 
 
