@@ -533,9 +533,7 @@ class Cell:
     def _forget_task(self, task: asyncio.Task[None]) -> None:
         self.host.tasks.pop(task, None)
         self.host.strays.pop(task, None)
-        error = (
-            None if task.cancelled() else task.exception()
-        )  # so that asyncio does not miss it
+        error = None if task.cancelled() else task.exception()  # so that asyncio does not miss it
         if task is self._task:  # `_live` has raised and was not abandoned: Ctrl-C, or a fault of the runtime
             self._finalise(end_reason(error), failed=not isinstance(error, KeyboardInterrupt))
 

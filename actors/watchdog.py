@@ -147,11 +147,10 @@ class Watchdog:
         self._stopped.set()
 
     def _watch(self) -> None:
-        while not self._stopped.wait(self._pulse.limit_s / PINGS):
-            try:
+        loop = self._host.loop
+        with contextlib.suppress(RuntimeError):  # it was closed in between, without the system's shutdown
+            while not self._stopped.wait(self._pulse.limit_s / PINGS) and not loop.is_closed():
                 self._look()
-            except RuntimeError:  # the loop was closed without the system's shutdown
-                return
 
     def _look(self) -> None:
         loop = self._host.loop
