@@ -36,6 +36,7 @@ from actors.receiver import Receiver
 from actors.supervision import Supervision
 from actors.system import ActorSystem, ShutdownReport, TreeNode
 from actors.waits import Wait, Witness
+from actors.watchdog import Blockage
 from actors.wire import freeze
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "ActorSystem",
     "AskError",
     "AskFailed",
+    "Blockage",
     "Context",
     "DaemonExecutor",
     "Down",

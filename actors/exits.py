@@ -11,6 +11,7 @@ import asyncio.tasks
 import contextlib
 import threading
 import traceback
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from actors.jobs import raised_in_job
@@ -84,8 +85,10 @@ def stack_of(task: asyncio.Task[Any]) -> str:
 def stacks_of(tasks: Mapping[asyncio.Task[Any], str]) -> dict[str, str]:
     """Tasks that have not ended, each by the path of its actor, with where it stands."""
     stacks: dict[str, str] = {}
+    lives: Counter[str] = Counter()
     for task, path in tasks.items():
         if not task.done():
-            lives = sum(name.split(" (")[0] == f"task of {path}" for name in stacks)
-            stacks[f"task of {path}" + (f" ({lives + 1})" if lives else "")] = stack_of(task)
+            lives[path] += 1
+            number = f" ({lives[path]})" if lives[path] > 1 else ""
+            stacks[f"task of {path}{number}"] = stack_of(task)
     return stacks

@@ -39,6 +39,8 @@ __all__ = ["SHUTDOWN_S", "ActorSystem", "ShutdownReport", "TreeNode"]
 LOGGER: Final = logging.getLogger("actors")
 
 SHUTDOWN_S = 10.0
+# So many survivors a report shows when it is printed.
+SHOWN_MAX: Final = 20
 
 A = TypeVar("A", bound="Actor")
 R = TypeVar("R")
@@ -62,9 +64,12 @@ class ShutdownReport:
     blockages: tuple[Blockage, ...] = ()
 
     def __str__(self) -> str:
-        """Who survived, each with the stack."""
-        stacks = "".join(f"\n{name}:\n{stack.rstrip()}" for name, stack in self.survivors.items())
-        return f"shut down after {self.duration_s:.3f} s, left behind: {len(self.survivors)}{stacks}"
+        """Who survived, each with the stack, up to a number that can still be read."""
+        shown = list(self.survivors.items())[:SHOWN_MAX]
+        stacks = "".join(f"\n{name}:\n{stack.rstrip()}" for name, stack in shown)
+        more = len(self.survivors) - len(shown)
+        rest = f"\nand {more} more" if more else ""
+        return f"shut down after {self.duration_s:.3f} s, left behind: {len(self.survivors)}{stacks}{rest}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,9 +365,10 @@ class ActorSystem:
         host.executor.shutdown(wait=False, cancel_futures=True)
         if self._watchdog is not None:
             self._watchdog.stop()
+        survivors = stacks_of(host.strays) | host.executor.stacks()
         self._report = ShutdownReport(
             host.loop.time() - begun_s,
-            stacks_of(host.strays) | host.executor.stacks(),
+            survivors,
             dict(host.delivery.dead_letters),
             tuple(self._watchdog.latest) if self._watchdog is not None else (),
         )

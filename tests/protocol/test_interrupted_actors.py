@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors import Actor, ActorSystem, Context, Down, on
+from actors import Actor, ActorSystem, Context, Down, ShutdownReport, on
 from tests.helpers.cast import Director, Fail, Note, Performer, Sleep, Spawn, supervised
 from tests.helpers.virtual_loop import run_virtual, settle
 
@@ -246,3 +246,12 @@ def _forget_a_system(said: list[str]) -> None:
 
     loop.run_until_complete(main())
     loop.close()
+
+
+def test_a_report_shows_no_more_survivors_than_can_be_read() -> None:
+    report = ShutdownReport(1.5, {f"task {number}": f"  stack {number}\n" for number in range(25)}, {})
+    lines = str(report).splitlines()
+    assert lines[0] == "shut down after 1.500 s, left behind: 25"
+    assert lines[1:3] == ["task 0:", "  stack 0"]
+    assert lines[-3:] == ["task 19:", "  stack 19", "and 5 more"]
+    assert str(ShutdownReport(0, {}, {})) == "shut down after 0.000 s, left behind: 0"
