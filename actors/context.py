@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast, ov
 
 from actors import epochs
 from actors.errors import ActorDown, JobsExhausted, UpwardAsk
+from actors.exits import disown
 from actors.host import ChildSpec
 from actors.lifecycle import Event, State
 from actors.mailbox import CAPACITY, Mailbox, Overflow
@@ -242,6 +243,7 @@ class Context:
             Expired: the time is over; the awaitable was cancelled.
         """
         inner = asyncio.ensure_future(_outcome(awaitable))  # first, so that it is closed when this is refused
+        disown(inner)
         try:
             cell = self.live()
             wait = cell.open_wait("foreign awaitable", reason, self._deadline_s(timeout_s), Witness.TIMER)
@@ -257,7 +259,7 @@ class Context:
                 raise error
             return cast("R", result)
         finally:
-            inner.cancel()
+            cell.host.give_up(inner, cell.ref.path)
             cell.host.waits.close(wait)
 
     def watch(self, ref: ActorRef[Any]) -> None:

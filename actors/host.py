@@ -121,7 +121,7 @@ class Host:
         self.uids = 0
         self.cells: dict[str, Cell] = {}
         self.tasks: dict[asyncio.Task[None], str] = {}
-        self.strays: dict[asyncio.Task[None], str] = {}
+        self.strays: dict[asyncio.Task[Any], str] = {}
 
     def check_thread(self) -> None:
         """Return in the thread of the event loop.
@@ -144,6 +144,12 @@ class Host:
         disown(task)
         task.add_done_callback(then)
         return task
+
+    def give_up(self, task: asyncio.Task[Any], path: str) -> None:
+        """Cancel a task on which an actor waits no more; it is a stray until it has obeyed."""
+        if task.cancel():
+            self.strays[task] = path
+            task.add_done_callback(lambda done: self.strays.pop(done, None))
 
     def alarm(self, delay_s: float, action: Callable[[], None]) -> Alarm:
         """Call `action` after `delay_s` seconds."""

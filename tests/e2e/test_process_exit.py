@@ -27,6 +27,7 @@ PROGRAM = Path(__file__).parent / "programs" / "stuck.py"
 BUDGET_S = 1.0
 SLACK_S = 1.0
 HOURS_S = 3600.0
+HANGS_S = 15.0
 NOISE = ("was destroyed", "never awaited", "never retrieved", "Exception ignored", "unhandled exception")
 
 # What is stuck, who survives, and a line of the survivor's stack; without one everything obeys.
@@ -41,6 +42,7 @@ SITUATIONS = [
     ("job", "plant-job-1", "in job_for_ever"),
     ("cling", "task of /stuck", "in cling_for_ever"),
     ("swallow", "task of /stuck", "in swallow_everything"),
+    ("foreign", "task of /stuck", "in cling_for_ever"),
     ("below", "task of /stuck/stuck/stuck/stuck/stuck", "in cling_for_ever"),
 ]
 
@@ -68,7 +70,11 @@ class Program:
 
     def ends_within(self, limit_s: float, code: int) -> str:
         """Wait for its end, counted from the situation or from the last signal; what it said on the way."""
-        _, said = self._process.communicate(timeout=50)
+        try:
+            _, said = self._process.communicate(timeout=HANGS_S)
+        except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGABRT)  # it says where every thread stands
+            _, said = self._process.communicate(timeout=HANGS_S)
         took_s = time.monotonic() - self._since_s
         assert self._process.returncode == code, said
         assert took_s <= limit_s, said
@@ -79,7 +85,7 @@ class Program:
 @contextmanager
 def stuck(situation: str, end: str, budget_s: float = BUDGET_S) -> Iterator[Program]:
     with subprocess.Popen(
-        [sys.executable, "-W", "error", PROGRAM, situation, end, str(budget_s)],
+        [sys.executable, "-W", "error", "-X", "faulthandler", PROGRAM, situation, end, str(budget_s)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -119,7 +125,7 @@ def test_ctrl_c_ends_it(situation: str, survivor: str, line: str) -> None:
 
 @pytest.mark.parametrize(
     ("situation", "survivor", "line"),
-    [entry for entry in SITUATIONS if entry[0] in {"job", "cling", "below"}],
+    [entry for entry in SITUATIONS if entry[0] in {"job", "cling", "foreign", "below"}],
 )
 def test_a_second_ctrl_c_jumps_to_the_last_phase(situation: str, survivor: str, line: str) -> None:
     with stuck(situation, "wait", HOURS_S) as program:

@@ -101,6 +101,9 @@ class Stuck(Actor):
             case "cling":
                 ready()
                 await cling_for_ever()
+            case "foreign":
+                ready()
+                await ctx.wait(cling_for_ever(), timeout_s=LONG_S, reason="the impossible")
             case "swallow":
                 ready()
                 await swallow_everything()
