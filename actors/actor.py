@@ -27,11 +27,13 @@ class Handler:
         message: the message class.
         name: the method that handles it.
         states: lifecycle states in which it may run.
+        bound: whether that excludes any.
     """
 
     message: type
     name: str
     states: frozenset[State]
+    bound: bool
 
 
 def on(message: type, *, when: State | Iterable[State] | None = None) -> Callable[[F], F]:
@@ -44,9 +46,13 @@ def on(message: type, *, when: State | Iterable[State] | None = None) -> Callabl
 
     Raises:
         UnregisteredMessage: the class was not declared with `@message`.
-        TypeError: the method is not `async def`, or does not take `(self, msg, ctx)`.
+        TypeError: the method is not `async def`, or does not take `(self, msg, ctx)`; or the message is the
+            runtime's own.
     """
-    schema_of(message)
+    if schema_of(message).tag.startswith("actors."):
+        raise TypeError(
+            f"{message.__name__} is the runtime's own: no handler gets it, and Down goes to on_down"
+        )
     states = frozenset(State if when is None else {when} if isinstance(when, State) else when)
 
     def mark(method: F) -> F:
@@ -57,7 +63,7 @@ def on(message: type, *, when: State | Iterable[State] | None = None) -> Callabl
             inspect.signature(method).bind("self", "msg", "ctx")
         except TypeError:
             raise TypeError(f"{method.__qualname__} must take (self, msg, ctx)") from None
-        method.__actor_handler__ = Handler(message, method.__name__, states)  # type: ignore[attr-defined] # read by Actor.__init_subclass__
+        method.__actor_handler__ = Handler(message, method.__name__, states, len(states) < len(State))  # type: ignore[attr-defined] # read by Actor.__init_subclass__
         return method
 
     return mark

@@ -19,16 +19,27 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors import epochs, handling
 from actors.context import Context
-from actors.delivery import Ask, Entry, Origin
-from actors.errors import ActorDown, ActorError, ProtocolError, Refused
+from actors.delivery import Ask, Entry
+from actors.errors import ActorDown, ActorError, MessageError, Refused
 from actors.exits import end_reason, pass_on
-from actors.host import INSIDE, Alarm, ChildSpec, Host, Interruption, Phase, Run
+from actors.host import (
+    INSIDE,
+    Abandoned,
+    Alarm,
+    ChildSpec,
+    Host,
+    Interrupted,
+    Interruption,
+    Phase,
+    Run,
+    Vigil,
+)
 from actors.lifecycle import Event, Lifecycle, State, advance
-from actors.messages import ActorRef, Down
+from actors.messages import ActorRef, Down, Wake
 from actors.reasons import describe, failure_of
 from actors.supervision import GiveUp, Restart, on_child_exit
-from actors.waits import Wait, Witness
-from actors.wire import Frame
+from actors.waits import OUTSIDE, Origin, Wait, Witness
+from actors.wire import Codec
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -55,14 +66,6 @@ DEPTH_MAX: Final = 100
 PATH_CHARS_MAX: Final = 1024
 
 
-class _Interrupted(Exception):
-    """A handler run was cancelled by the runtime and has unwound."""
-
-
-class _Abandoned(BaseException):
-    """This task was left behind when its incarnation was given up; it ends as soon as it can."""
-
-
 class Cell:
     """An actor's place in the tree, over all its incarnations."""
 
@@ -81,6 +84,7 @@ class Cell:
         self.parent = parent
         self.spec = spec
         self.ref: ActorRef[Any] = ActorRef(f"{parent.ref.path if parent else ''}/{name}", host.uids)
+        self.path = self.ref.path
         self.name = name
         self.depth: int = parent.depth + 1 if parent is not None else 1
         self.mailbox = mailbox
@@ -92,6 +96,8 @@ class Cell:
         self.scope: epochs.Scope | None = None
         self.incarnation = 0
         self.run: Run | None = None
+        self._vigil = Vigil(self)
+        self._unasked = Origin(self.ref.path)
         self.start_wait: Wait | None = None
         self._end_waits: list[Wait] = []
         self._epoch_waits = epochs.EpochWaits()
@@ -133,12 +139,12 @@ class Cell:
 
     async def stop_below(self, target: Cell, deadline_s: float) -> None:
         """Stop an actor below and wait for its end."""
-        await stop(target, self.ref.path, deadline_s)
+        await stop(target, self.origin, deadline_s)
 
     @property
     def origin(self) -> Origin:
         """On whose behalf this actor sends what it sends now."""
-        return Origin(self.ref.path, self.incarnation, self.run.cause_id if self.run else 0)
+        return self.run or self._unasked
 
     @property
     def ended(self) -> bool:
@@ -148,6 +154,7 @@ class Cell:
     def start(self) -> None:
         """Start the next incarnation."""
         self.incarnation += 1
+        self._unasked = Origin(self.ref.path, self.incarnation)
         self.phase = Phase.STARTING
         self.lifecycle, self.scope = Lifecycle(), None
         self._failure = None
@@ -158,15 +165,7 @@ class Cell:
 
     def open_wait(self, target: str, reason: str, deadline_s: float, witness: Witness) -> Wait:
         """Begin a wait of this actor; the caller closes it in `host.waits`."""
-        return self.host.waits.open(
-            self.ref.path,
-            target,
-            reason,
-            deadline_s,
-            witness,
-            incarnation=self.incarnation,
-            cause_id=self.run.cause_id if self.run else 0,
-        )
+        return self.host.waits.open(self.origin, target, reason, deadline_s, witness)
 
     def is_below(self, other: Cell) -> bool:
         """Whether `other` is an ancestor of this cell."""
@@ -175,10 +174,10 @@ class Cell:
             above = above.parent
         return above is other
 
-    def leave(self, ask_id: int) -> None:
+    def leave(self, ask_id: int, *, expired: bool = False) -> None:
         """Stop working on an ask that nobody waits for any more. One still queued is skipped later."""
         if self.run is not None and self.run.cause_id == ask_id:
-            self.interrupt(Interruption.LEFT)
+            self.interrupt(Interruption.EXPIRED if expired else Interruption.LEFT)
 
     def interrupt(self, why: Interruption) -> None:
         """Cancel the handler that runs now, if any. It gets `UNWIND_S` to end, then the actor is given up."""
@@ -201,7 +200,7 @@ class Cell:
         if self.phase in {Phase.STARTING, Phase.LIVE} and self._failure is None:
             self._failure = ActorError(reason)
             self.interrupt(Interruption.FAILED)
-            self.mailbox.put_system(_WAKE)
+            self.mailbox.put_urgent(_WAKE)
 
     def begin_stop(self, deadline_s: float, reason: str = "stopped") -> None:
         """Start an ordinary stop that has ended by `deadline_s`, in the worst case by `abandon`."""
@@ -218,10 +217,11 @@ class Cell:
             self._finalise(reason, failed=False)
             return
         self.phase = Phase.STOPPING
-        self.mailbox.put_system(_WAKE)
+        self.mailbox.put_urgent(_WAKE)
 
     def _stop_draining(self) -> None:
         self._drain = False
+        self.mailbox.put_urgent(_WAKE)
         if self.run is not None and self.run.cause_id:  # a hook has a limit of its own
             self.interrupt(Interruption.STOPPED)
 
@@ -269,15 +269,9 @@ class Cell:
     def trace(self, kind: str, *, msg_id: int = 0, type_: str = "", detail: str = "") -> None:
         """Record an event of this actor."""
         if self.host.tracer is not None:
-            cause_id = self.run.cause_id if self.run else 0
+            origin = self.origin
             self.host.tracer.emit(
-                kind,
-                self.ref.path,
-                self.incarnation,
-                msg_id=msg_id,
-                cause_id=cause_id,
-                type_=type_,
-                detail=detail,
+                kind, origin.name, origin.incarnation, msg_id, origin.cause_id, type_, detail
             )
 
     # One incarnation
@@ -331,106 +325,131 @@ class Cell:
             pass_on(another, self.host.loop)
             error.add_note(f"on_failure raised {describe(another)}")
 
-    async def _serve(self, actor: Actor, ctx: Context) -> None:
+    async def _serve(self, actor: Actor, ctx: Context) -> None:  # noqa: C901 - one loop, read from top to bottom; each further call would cost every message
         """Handle one message after the other until the actor is to stop."""
-        task, turn = asyncio.current_task(), 0
+        turn, mailbox, loop, task = 0, self.mailbox, self.host.loop, asyncio.current_task()
+        if task is None or task is not self._task:
+            raise Abandoned
         while True:
-            if task is not self._task:
-                raise _Abandoned
-            if self._failure is not None:
-                raise self._failure
-            if self.phase is Phase.STOPPING and not self._drain:
-                return
-            entry = self.mailbox.get()
-            if entry is _WAKE:
+            entry = mailbox.get()
+            if entry is None:
+                if self.phase is Phase.STOPPING:
+                    return
+                await mailbox.arrival(loop)
                 continue
-            if entry is not None:
-                await self._handle(actor, entry, ctx)
-                turn = (turn + 1) % TURN_MESSAGES
-                if not turn:
-                    await asyncio.sleep(0)
-            elif self.phase is Phase.STOPPING:
-                return
+            if entry is _WAKE:
+                if self._is_over():
+                    return
+                continue
+            if (begun := self._begin(actor, entry, ctx, task)) is None:
+                continue
+            run, call = begun
+            try:
+                answer = await call
+            except BaseException as error:
+                if not self._survives(run, entry, error):
+                    raise
             else:
-                await self.mailbox.wait()
+                self._returned(run, entry, answer)
+            turn += 1
+            if turn % TURN_MESSAGES == 0:
+                await asyncio.sleep(0)
 
-    async def _handle(self, actor: Actor, entry: Entry, ctx: Context) -> None:
-        """Run the handler of one message and answer, if an answer is expected."""
-        delivery, incarnation = self.host.delivery, self.incarnation
-        deadline_s = self.host.loop.time() + self.spec.handler_timeout_s
-        if entry.ask_id:
-            ask = delivery.asks.get(entry.ask_id)
-            if ask is None or not ask.wait.open:
-                delivery.dead_letter(entry.tag, "expired in the mailbox", self.origin, entry.msg_id)
-                return
-            ask.incarnation = incarnation
-            deadline_s = ask.wait.deadline_s
-        try:
-            envelope = delivery.codec.decode(entry.frame)
-        except ProtocolError as error:
-            handling.refuse(self, entry, error)
-            return
-        self.trace("receive", msg_id=envelope.msg_id, type_=entry.tag, detail=envelope.sender)
-        try:
-            call = handling.bind(self, actor, envelope.body, ctx)
-        except Refused as refusal:
-            handling.refuse(self, entry, refusal)
-            return
-        try:
-            answer = await self._guard(call, envelope.msg_id, deadline_s)
-            if entry.ask_id:
-                handling.answer(self, entry.ask_id, incarnation, answer)
-        except _Interrupted as interruption:
-            delivery.dead_letter(entry.tag, f"handler ended: {interruption}", self.origin, entry.msg_id)
-        except BaseException as error:
-            if entry.ask_id:
-                self._told = True
-                delivery.fail(self, entry.ask_id, incarnation, failure_of(error))
-            if type(envelope.body) not in handling.RUNTIME_HANDLERS or not isinstance(error, Exception):
-                raise
-        finally:
-            self.trace("done", msg_id=envelope.msg_id, type_=entry.tag)
-
-    async def _guard(self, call: Coroutine[Any, Any, Any], cause_id: int, deadline_s: float) -> Any:
-        """Await a handler or hook under its deadline (law 5).
+    def _is_over(self) -> bool:
+        """Look up, because there is a reason to: whether the actor is to end without reading any further.
 
         Raises:
-            _Interrupted: the runtime cancelled it and it has unwound.
-            _Abandoned: the incarnation was given up while it ran.
+            ActorError: a child is lost for good, and the actor fails with it.
         """
-        task = asyncio.current_task()
-        if task is not self._task:
-            call.close()
-            raise _Abandoned
-        run = Run(self, cause_id, deadline_s)
-        self.run = run
-        self.host.deadlines.add(deadline_s, run)
+        if self._failure is not None:
+            raise self._failure
+        return self.phase is Phase.STOPPING and not self._drain
+
+    def _begin(
+        self, actor: Actor, entry: Entry, ctx: Context, task: asyncio.Task[None]
+    ) -> tuple[Run, Coroutine[Any, Any, Any]] | None:
+        """Begin with a message: the run and the call to await. None when there is nothing to do for it."""
+        ask, delivery = entry.ask, self.host.delivery
+        if ask is None:
+            deadline_s = delivery.clock() + self.spec.handler_timeout_s
+            self._vigil.over(deadline_s)
+        elif ask.future.done():
+            delivery.dead_letter(entry, "expired in the mailbox", self.origin)
+            return None
+        else:
+            ask.incarnation = self.incarnation
+            deadline_s = ask.deadline_s  # whose end interrupts the handler: it needs no entry of its own
+        if delivery.tracer is not None:
+            self.trace("receive", msg_id=entry.msg_id, type_=entry.tag, detail=entry.origin.name)
         try:
-            answer = await call
-        except asyncio.CancelledError:
-            if run.interrupted is None or (task is not None and task.cancelling() > 1):
-                raise  # not the runtime's doing, or not only: whoever cancels the task ends the actor
-            raise _Interrupted(run.interrupted.value) from None
+            call = handling.bind(self, actor, entry.packed[3], ctx)
+        except Refused as refusal:
+            handling.refuse(self, entry, refusal)
+            return None
+        return Run(self, task, entry.msg_id, deadline_s), call
+
+    def _returned(self, run: Run, entry: Entry, answer: Any) -> None:
+        """Account for a handler that has returned, and pass its answer on.
+
+        Raises:
+            Abandoned: the incarnation was given up meanwhile.
+            MessageError: the answer cannot travel.
+        """
+        delivery, ask = self.host.delivery, entry.ask
+        run.end()
+        try:
+            if ask is not None:
+                delivery.answer(run, ask, handling.NO_REPLY if answer is None else answer)
+        except MessageError as error:
+            self._fail_ask(run, entry, error)
+            raise
         finally:
-            if run.interrupted is not None and task is not None:
-                task.uncancel()
-            run.open = False
-            if self.run is run:
-                self.run = None
-            self.host.deadlines.note_closed()
-        if task is not self._task:
-            raise _Abandoned  # the actor has ended meanwhile: this task must touch nothing any more
-        return answer
+            if delivery.tracer is not None:
+                self.trace("done", msg_id=entry.msg_id, type_=entry.tag)
+        if run.task is not self._task:
+            raise Abandoned
+
+    def _survives(self, run: Run, entry: Entry, error: BaseException) -> bool:
+        """Account for a handler that has raised, and say whether the actor lives on."""
+        try:
+            run.end(error)
+        except Interrupted as interruption:
+            self.host.delivery.dead_letter(entry, f"handler ended: {interruption}", self.origin)
+            return run.task is self._task
+        else:
+            self._fail_ask(run, entry, error)
+            harmless = isinstance(error, Exception) and type(entry.packed[3]) in handling.RUNTIME_HANDLERS
+            return harmless and run.task is self._task
+        finally:
+            self.trace("done", msg_id=entry.msg_id, type_=entry.tag)
+
+    def _fail_ask(self, run: Run, entry: Entry, error: BaseException) -> None:
+        if entry.ask is not None:
+            self._told = run.task is self._task
+            self.host.delivery.answer(run, entry.ask, failure_of(error))
 
     async def _hook(self, name: str, call: Coroutine[Any, Any, None]) -> None:
         now_s = self.host.loop.time()
         limit_s = self.spec.handler_timeout_s
         if self._stop_alarms:
             limit_s = min(limit_s, HOOK_SHARE * max(0.0, self._stop_deadline_s - now_s))
+        task = asyncio.current_task()
+        if task is None or task is not self._task:
+            call.close()
+            raise Abandoned
+        run = Run(self, task, 0, now_s + limit_s)
+        self._vigil.over(run.deadline_s)
         try:
-            await self._guard(call, 0, now_s + limit_s)
-        except _Interrupted as interruption:
+            try:
+                await call
+            except BaseException as error:
+                run.end(error)
+                raise
+            run.end()
+        except Interrupted as interruption:
             raise ActorError(f"{name} was interrupted: {interruption}") from None
+        if task is not self._task:
+            raise Abandoned  # the actor has ended meanwhile: this task must touch nothing any more
 
     # Its end
 
@@ -494,7 +513,7 @@ class Cell:
     def _settle(self, down: ActorDown) -> None:
         """End every ask that this incarnation owes an answer, and empty its mailbox."""
         for ask in list(self.asks.values()):
-            ask.wait.fail(down)
+            ask.fail(down)
         self.asks.clear()
         for wait in self.host.waits.of(self.ref.path):  # of tasks that a handler has made and left
             wait.fail(down)
@@ -504,8 +523,8 @@ class Cell:
         if self.start_wait is not None:
             self.start_wait.fail(down)
         for entry in self.mailbox.drain():
-            if not entry.ask_id and entry is not _WAKE:
-                self.host.delivery.dead_letter(entry.tag, "actor ended", self.origin, entry.msg_id)
+            if entry.ask is None and entry is not _WAKE:
+                self.host.delivery.dead_letter(entry, "actor ended", self.origin)
 
     def _leave_tree(self, reason: str) -> None:
         self.mailbox.close()
@@ -515,6 +534,7 @@ class Cell:
             alarm.open = False
         self.host.delivery.recipients.pop(self.ref.path, None)
         self.host.cells.pop(self.ref.path, None)
+        self.host.waits.forget(self.ref.path)
         if self.parent is not None:
             self.parent.children.pop(self.name, None)
         for wait in self._end_waits:
@@ -583,10 +603,10 @@ def _wait_for_start(cell: Cell, deadline_s: float) -> Wait:
     path, parent = cell.ref.path, cell.parent
     if parent is not None:
         return parent.open_wait(path, "its start", deadline_s, Witness.MONITOR)
-    return cell.host.waits.open("outside", path, "its start", deadline_s, Witness.MONITOR)
+    return cell.host.waits.open(OUTSIDE, path, "its start", deadline_s, Witness.MONITOR)
 
 
-async def stop(cell: Cell, waiter: str, deadline_s: float) -> None:
+async def stop(cell: Cell, waiter: Origin, deadline_s: float) -> None:
     """Stop an actor and return when it has ended; at `deadline_s` it is abandoned, and has ended too."""
     wait = cell.host.waits.open(waiter, cell.ref.path, "its end", deadline_s + UNWIND_S, Witness.MONITOR)
     cell.wait_for_end(wait)
@@ -597,4 +617,4 @@ async def stop(cell: Cell, waiter: str, deadline_s: float) -> None:
         cell.host.waits.close(wait)
 
 
-_WAKE: Final = Entry(Frame(b""), "actors.wake")
+_WAKE: Final = Entry(Codec().pack(Wake()), OUTSIDE, 0)

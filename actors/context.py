@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from actors.actor import Actor
     from actors.cell import Cell
-    from actors.delivery import Origin
     from actors.jobs import JobToken
     from actors.messages import ActorRef, Request
     from actors.supervision import Supervision
+    from actors.waits import Origin
 
 __all__ = ["ASK_TIMEOUT_S", "HANDLER_TIMEOUT_S", "Context"]
 
@@ -139,13 +139,13 @@ class Context:
             ValueError: the delay is negative or not finite.
         """
         cell, origin = self.live(), self._origin()
-        entry = cell.host.delivery.prepare(origin, ref, message)
+        entry = cell.host.delivery.prepare(origin, message)
         if not 0 <= delay_s < math.inf:
             raise ValueError(f"cannot tell {ref} after {delay_s} seconds")
 
         def send() -> None:
             if cell.incarnation == self._incarnation and not cell.ended:
-                cell.host.delivery.post_or_drop(origin, ref, entry)
+                cell.host.delivery.post_or_drop(ref, entry)
 
         cell.host.alarm(delay_s, send)
 
@@ -175,8 +175,12 @@ class Context:
         cell = self.live()
         self._check_below(ref)
         delivery = cell.host.delivery
-        ask = delivery.begin_ask(self._origin(), ref, message, self._deadline_s(timeout_s))
-        return await delivery.finish_ask(ask)
+        ask = delivery.begin_ask(cell.origin, ref, message, self._deadline_s(timeout_s))
+        try:
+            packed = await ask.future
+        finally:
+            delivery.close(ask)
+        return delivery.open_answer(ask, packed)
 
     async def ask_all(
         self, asks: Iterable[tuple[ActorRef[Any], Any]], *, timeout_s: float | None = None
@@ -329,7 +333,7 @@ class Context:
 
     def _deadline_s(self, timeout_s: float | None) -> float:
         """The smaller of the given time, and what remains of the handler that runs now (law 5)."""
-        now_s = self._cell.host.loop.time()
+        now_s = self._cell.host.delivery.clock()
         own_s = now_s + (ASK_TIMEOUT_S if timeout_s is None else timeout_s)
         run = self._cell.run
         return min(own_s, run.deadline_s if run is not None else now_s + HANDLER_TIMEOUT_S)

@@ -11,6 +11,7 @@ __all__ = [
     "ActorError",
     "AskError",
     "AskFailed",
+    "EndlessWait",
     "EpochFailed",
     "Expired",
     "IllegalTransition",
@@ -23,6 +24,7 @@ __all__ = [
     "ProtocolError",
     "Refused",
     "SystemClosed",
+    "UnboundedMailbox",
     "UnregisteredMessage",
     "UpwardAsk",
     "WaitCycle",
@@ -106,6 +108,14 @@ class SystemClosed(Refused):
 
 class JobsExhausted(Refused):
     """Too many abandoned jobs still hold their threads; no further job is started."""
+
+
+class EndlessWait(ActorError, ValueError):
+    """A wait without a finite deadline, or that nothing is known to end, cannot be begun (law 2)."""
+
+
+class UnboundedMailbox(ActorError, ValueError):
+    """A mailbox without a bound, or with one that nothing fits into, cannot be made (law 6)."""
 
 
 class EpochFailed(ActorError):

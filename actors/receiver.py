@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from actors.errors import Expired, SystemClosed
 from actors.messages import ActorRef
-from actors.waits import Witness
+from actors.waits import OUTSIDE, Witness
 
 if TYPE_CHECKING:
     from actors.delivery import Ask, Entry
@@ -39,7 +39,7 @@ class Receiver:
         self._closed = False
         host.delivery.recipients[path] = self
 
-    def leave(self, ask_id: int) -> None:
+    def leave(self, ask_id: int, *, expired: bool = False) -> None:
         """An ask is never handled here, so there is nothing to stop."""
 
     async def receive(self, *, timeout_s: float) -> Any:
@@ -52,14 +52,14 @@ class Receiver:
         """
         host = self._host
         deadline_s = host.loop.time() + timeout_s
-        wait = host.waits.open("outside", self.ref.path, "a message", deadline_s, Witness.RECEIVER)
-        arrival = asyncio.ensure_future(self.mailbox.wait())
+        wait = host.waits.open(OUTSIDE, self.ref.path, "a message", deadline_s, Witness.RECEIVER)
         try:
-            await asyncio.wait({arrival, wait.future}, return_when=asyncio.FIRST_COMPLETED)
-            if arrival.done():
-                arrival.result()  # raises when there is another reader
+            arrival = self.mailbox.arrival(self._host.loop)
+            try:
+                await asyncio.wait({arrival, wait.future}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                arrival.cancel()
         finally:
-            arrival.cancel()
             host.waits.close(wait)
         if not len(self.mailbox) and not self.mailbox.closed:
             raise Expired(f"{self.ref} received nothing within {timeout_s:g} s")
@@ -69,7 +69,7 @@ class Receiver:
         return self
 
     async def __anext__(self) -> Any:
-        await self.mailbox.wait()  # ends with a message or with the system: shutdown closes every receiver
+        await self.mailbox.arrival(self._host.loop)  # ends with the system, which closes it
         try:
             return self._take()
         except SystemClosed:
@@ -79,7 +79,7 @@ class Receiver:
         entry = self.mailbox.get()
         if entry is None:
             raise SystemClosed(f"{self.ref} is closed")
-        return self._host.delivery.codec.decode(entry.frame).body
+        return entry.packed[3]
 
     def close(self) -> None:
         """Take nothing more; what has arrived can still be read. A second call does nothing."""

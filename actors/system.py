@@ -8,13 +8,14 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 import anyio
 
 from actors import cell as cells
 from actors.context import ASK_TIMEOUT_S, HANDLER_TIMEOUT_S
-from actors.delivery import Delivery, Origin
+from actors.delivery import Delivery
 from actors.errors import ActorDown, SystemClosed, UpwardAsk
 from actors.exits import leave_behind, stacks_of
 from actors.host import INSIDE, UNWIND_TURNS, ChildSpec, Host
@@ -22,7 +23,7 @@ from actors.jobs import DaemonExecutor
 from actors.mailbox import CAPACITY, Mailbox, Overflow
 from actors.receiver import Receiver
 from actors.tracing import TraceFile, Tracer
-from actors.waits import Deadlines, Wait, WaitTable, Witness
+from actors.waits import OUTSIDE, Deadlines, Wait, WaitTable, Witness
 from actors.watchdog import BLOCKED_AFTER_S, Blockage, Watchdog, is_watched
 
 if TYPE_CHECKING:
@@ -210,7 +211,10 @@ class ActorSystem:
         Raises:
             SystemClosed: the system is not open.
         """
-        self._open().delivery.tell(Origin("outside"), ref, message)
+        host = self._host
+        if host is None or not host.delivery.open or get_ident() != host.thread_id:
+            host = self._open()  # which says what is wrong
+        host.delivery.tell(OUTSIDE, ref, message)
 
     @overload
     async def ask(self, ref: ActorRef[Any], message: Request[R], *, timeout_s: float = ...) -> R: ...
@@ -223,14 +227,20 @@ class ActorSystem:
 
         Raises:
             UpwardAsk: called from inside a handler, which has `ctx.ask`.
-            ValueError: `timeout_s` is not finite.
+            EndlessWait: `timeout_s` is not finite.
         """
-        host = self._open()
-        self._check_outside()
-        if not math.isfinite(timeout_s):
-            raise ValueError(f"cannot wait for {ref} without end: timeout_s={timeout_s}")
-        ask = host.delivery.begin_ask(Origin("outside"), ref, message, host.loop.time() + timeout_s)
-        return await host.delivery.finish_ask(ask)
+        host = self._host
+        if host is None or not host.delivery.open or get_ident() != host.thread_id:
+            host = self._open()  # which says what is wrong
+        if INSIDE.get() is not None:
+            self._check_outside()
+        delivery = host.delivery
+        ask = delivery.begin_ask(OUTSIDE, ref, message, delivery.clock() + timeout_s)
+        try:
+            packed = await ask.future
+        finally:
+            delivery.close(ask)
+        return delivery.open_answer(ask, packed)
 
     async def wait_epoch(
         self, ref: ActorRef[Any], epoch: int, *, timeout_s: float = ASK_TIMEOUT_S
@@ -247,7 +257,7 @@ class ActorSystem:
         if cell is None or cell.ref != ref:
             raise ActorDown(ref.path, "no such actor")
         deadline_s = host.loop.time() + timeout_s
-        wait = host.waits.open("outside", ref.path, f"end of epoch {epoch}", deadline_s, Witness.MONITOR)
+        wait = host.waits.open(OUTSIDE, ref.path, f"end of epoch {epoch}", deadline_s, Witness.MONITOR)
         try:
             cell.wait_for_epoch(epoch, wait)
             lifecycle: Lifecycle = await wait.future
@@ -261,7 +271,7 @@ class ActorSystem:
         self._check_outside()
         cell = host.cells.get(ref.path)
         if cell is not None and cell.ref == ref:
-            await cells.stop(cell, "outside", host.loop.time() + timeout_s)
+            await cells.stop(cell, OUTSIDE, host.loop.time() + timeout_s)
 
     def receiver(self, *, capacity: int = CAPACITY, overflow: Overflow = Overflow.DROP_OLDEST) -> Receiver:
         """Return a mailbox for code outside the tree: actors tell its `ref`, the owner iterates over it."""
@@ -288,7 +298,7 @@ class ActorSystem:
         host = self._known()
         return {
             "actors": len(host.cells),
-            "messages": host.delivery.counts["messages"],
+            "messages": host.delivery.messages,
             "dead_letters": dict(host.delivery.dead_letters),
             "open_asks": len(host.delivery.asks),
             "open_waits": len(list(host.waits)),
@@ -339,7 +349,7 @@ class ActorSystem:
             for cell in reversed(tops):
                 cell.begin_stop(now_s + timeout_s, "shutdown")
             for cell in reversed(tops):
-                await cells.stop(cell, "outside", now_s + timeout_s)
+                await cells.stop(cell, OUTSIDE, now_s + timeout_s)
         finally:
             end.cancel()
             try:
@@ -389,10 +399,11 @@ class ActorSystem:
         return self._host
 
     def _open(self) -> Host:
-        host = self._known()
-        host.check_thread()
-        if not host.delivery.open:
+        host = self._host
+        if host is None or not host.delivery.open:
+            self._known()
             raise SystemClosed(f"actor system {self.name!r} is shutting down")
+        host.check_thread()
         return host
 
     def _check_outside(self) -> None:

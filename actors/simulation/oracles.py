@@ -25,10 +25,10 @@ def overdue(host: Host) -> Iterator[str]:
     """Yield the waits, asks and handlers that should have ended; asked before the clock moves on."""
     now_s = host.loop.time()
     for wait in host.waits:
-        if wait.open and wait.deadline_s < now_s - SLACK_S:
+        if not wait.future.done() and wait.deadline_s < now_s - SLACK_S:
             yield f"{wait} is open at {now_s:.3f}, its deadline was {wait.deadline_s:.3f}"
     for ask_id, ask in host.delivery.asks.items():
-        if ask.wait.open and host.delivery.locate(ask.recipient.ref) is not ask.recipient:
+        if not ask.future.done() and host.delivery.locate(ask.recipient.ref) is not ask.recipient:
             yield f"ask {ask_id} is open at {now_s:.3f}, and {ask.recipient.ref} has ended"
     for cell in host.cells.values():
         run = cell.run
@@ -44,7 +44,7 @@ def lost(host: Host) -> Iterator[str]:
     for ask_id, ask in host.delivery.asks.items():
         cell = ask.recipient
         idle = isinstance(cell, Cell) and cell.phase is Phase.LIVE and cell.run is None
-        if ask.wait.open and idle and not len(cell.mailbox):
+        if not ask.future.done() and idle and not len(cell.mailbox):
             yield f"ask {ask_id} is open, and {cell.ref} has an empty mailbox and nothing to do"
 
 

@@ -15,8 +15,9 @@ from actors.cell import Cell
 from actors.context import Context
 from actors.delivery import Delivery
 from actors.epochs import EpochWaits
-from actors.host import Run
+from actors.host import Vigil
 from actors.mailbox import Mailbox
+from actors.system import ActorSystem
 from actors.waits import Deadlines, Wait
 from tests.helpers import scenarios
 
@@ -63,6 +64,7 @@ class Mutant:
 
 _TELL_DOWN = "self.host.delivery.tell_system(self.origin, cell, down)"
 _STOPPING = " or self._stop_alarms or not self.host.delivery.open"
+_CLOSE_UNLESS_CANCELLED = "except TimeoutError:\n        delivery.close(ask)\n        raise\n    else:"
 _START = "self.phase = Phase.STARTING"
 # A mailbox that stays closed would have a restarted actor spin, and never come to a schedule point again.
 _REOPEN = Change(Cell, "start", _START, f"{_START}; self.mailbox.closed = False")
@@ -71,17 +73,17 @@ MUTANTS = (
     Mutant(
         "a reply is dropped",
         scenarios.fan_out,
-        (Change(Delivery, "_answer", "ask.wait.succeed(frame)", "pass"),),
+        (Change(Delivery, "answer", "ask.future.set_result(packed)", "pass"),),
     ),
     Mutant(
         "a reply is dropped without a trace",
         scenarios.fan_out,
-        (Change(Delivery, "reply", "self._answer(", "bool() and self._answer("),),
+        (Change(Delivery, "answer", "packed = self.codec.pack(body)", "return"),),
     ),
     Mutant(
         "a late reply is delivered",
         scenarios.impatience,
-        (Change(Delivery, "_answer", " or not ask.wait.open", ""),),
+        (Change(Delivery, "answer", " or ask.future.done()", ""),),
     ),
     Mutant("a Down is not sent", scenarios.watchers, (Change(Cell, "_announce", _TELL_DOWN, "pass"),)),
     Mutant(
@@ -102,12 +104,12 @@ MUTANTS = (
     Mutant(
         "a handler has no deadline",
         scenarios.impatience,
-        (Change(Run, "on_deadline", "self.cell.interrupt(Interruption.EXPIRED)", "pass"),),
+        (Change(Vigil, "on_deadline", "self._cell.interrupt(Interruption.EXPIRED)", "pass"),),
     ),
     Mutant(
         "the timer is not armed again",
         scenarios.impatience,
-        (Change(Deadlines, "_sweep", "self._arm(self._heap[0][0] if self._heap else math.inf)", "pass"),),
+        (Change(Deadlines, "_sweep", "self.arm(self._heap[0][0] if self._heap else math.inf)", "pass"),),
     ),
     Mutant(
         "an actor is restarted during a shutdown",
@@ -122,34 +124,35 @@ MUTANTS = (
     Mutant(
         "a stop forgets the planned restart",
         scenarios.families,
-        (Change(Cell, "_leave_tree", "self._restart_alarm.open = False", "pass"), _REOPEN),
+        (Change(Cell, "_leave_tree", "_alarm.open = False", "_alarm"), _REOPEN),
     ),
     Mutant(
         "a wait is not closed",
         scenarios.fan_out,
-        (Change(Delivery, "_close", "self.waits.close(ask.wait)", "pass"),),
+        (Change(Delivery, "close", "self.waits.close(ask)", "pass"),),
     ),
     Mutant(
         "a mailbox loses what was queued when it closes",
         scenarios.stops,
-        (Change(Mailbox, "close", "self._room.clear()", "self._room.clear(); self._user.clear()"),),
+        (Change(Mailbox, "close", "self._room = None", "self._room = None; self._user.clear()"),),
     ),
     Mutant(
         "a mailbox loses who waited for room",
         scenarios.crowding,
-        (Change(Mailbox, "_take_user", "self._user.append(waiting)", "pass"),),
+        (Change(Mailbox, "_serve_room", "self._admit(waiting)", "pass"),),
     ),
     Mutant(
         "a mailbox does not wake its reader",
         scenarios.fan_out,
-        (Change(Mailbox, "put", "self._wake()", "pass"),),
+        (Change(Mailbox, "put", "wakeup.set_result(None)", "pass"),),
     ),
     Mutant(
         "an abandoned task goes on in its successor's place",
         scenarios.clinging,
         (
             Change(Cell, "_serve", "task is not self._task", "False"),
-            Change(Cell, "_guard", "if task is not self._task:\n        raise", "if False:\n        raise"),
+            Change(Cell, "_returned", "if run.task is not self._task:", "if False:"),
+            Change(Cell, "_hook", "if task is not self._task:", "if False:"),
         ),
     ),
     Mutant(
@@ -164,18 +167,14 @@ MUTANTS = (
         "a cancelled ask leaks",
         scenarios.impatience,
         (
-            Change(
-                Delivery,
-                "finish_ask",
-                "finally:",
-                "except TimeoutError:\n        self._close(ask)\n        raise\n    else:",
-            ),
+            Change(ActorSystem, "ask", "finally:", _CLOSE_UNLESS_CANCELLED),
+            Change(Context, "ask", "finally:", _CLOSE_UNLESS_CANCELLED),
         ),
     ),
     Mutant(
         "the asks of an actor that ends are left to their deadlines",
         scenarios.families,
-        (Change(Cell, "_settle", "ask.wait.fail(down)", "pass"),),
+        (Change(Cell, "_settle", "ask.fail(down)", "pass"),),
     ),
     Mutant(
         "a job that is late keeps its thread",

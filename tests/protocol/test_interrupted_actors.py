@@ -210,7 +210,7 @@ def test_a_deadline_that_was_lost_does_not_cost_the_shutdown_its_end() -> None:
         async with ActorSystem() as system:
             system.tell(await system.spawn(Stubborn), Note())
             await settle()
-            system._known().deadlines._armed = 0.0  # as if a timer were set, and it was lost
+            system._known().deadlines.armed_s = 0.0  # as if a timer were set, and it was lost
             report = await system.shutdown(4)
             assert report.duration_s == 4
             assert len(report.survivors) == 1

@@ -25,7 +25,7 @@ from actors import (
     message,
     on,
 )
-from actors.waits import Witness
+from actors.waits import Origin, Witness
 from tests.helpers.cast import Director, Echo, Note, Performer, Relay, Sleep, Spawn
 from tests.helpers.virtual_loop import settle, virtual
 
@@ -145,7 +145,7 @@ async def test_the_wait_for_graph_is_checked_anyway() -> None:
     async with ActorSystem() as system:
         a, b = [await system.spawn(Performer, name=name) for name in "ab"]
         host = system._known()
-        wait = host.waits.open(b.path, a.path, "a reply", 100.0, Witness.MONITOR)
+        wait = host.waits.open(Origin(b.path, 1), a.path, "a reply", 100.0, Witness.MONITOR)
         with pytest.raises(WaitCycle, match=r"/a cannot wait for /b: /b waited for /a \(a reply\)"):
             host.delivery.begin_ask(host.cells[a.path].origin, b, Echo(), 50.0)
         host.waits.close(wait)
