@@ -51,7 +51,10 @@ class SimulationLoop(asyncio.BaseEventLoop):
         before_jump: called before the clock moves forward.
         executor: takes what is given to `run_in_executor`.
         tasks: every task ever made, oldest first.
+        virtual_time: says to the watchdog of an actor system that there is nothing to watch.
     """
+
+    virtual_time: Final = True
 
     _ready: deque[asyncio.Handle]
     _scheduled: list[asyncio.TimerHandle]
