@@ -84,7 +84,8 @@ class ActorSystem:
 
     Args:
         name: for people, in traces and thread names.
-        trace: None for no trace, a path for a trace file (with the ring in memory), True for the ring alone.
+        trace: None for no trace, a path for a trace file (with the ring in memory), True for the ring alone,
+            a `Tracer` to be used.
         job_threads: how many offloaded jobs run at a time; default: the number of cores.
         shutdown_s: how long the end of the `async with` may take.
         executor: what runs the jobs instead of threads of its own; it is shut down with the system.
@@ -100,7 +101,7 @@ class ActorSystem:
         self,
         name: str = "actors",
         *,
-        trace: Path | str | bool | None = None,
+        trace: Path | str | bool | Tracer | None = None,
         job_threads: int | None = None,
         shutdown_s: float = SHUTDOWN_S,
         executor: JobExecutor | None = None,
@@ -119,8 +120,8 @@ class ActorSystem:
         if self._host is not None:
             raise SystemClosed(f"actor system {self.name!r} was opened before: make a new one")
         loop = asyncio.get_running_loop()
-        tracer = None
-        if self._trace:
+        tracer = self._trace if isinstance(self._trace, Tracer) else None
+        if self._trace and tracer is None:
             sink = None if self._trace is True else TraceFile(Path(self._trace))
             tracer = Tracer(loop.time, sink=sink)
         deadlines = Deadlines(loop)

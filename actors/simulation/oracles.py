@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from actors.cell import Cell
 from actors.host import UNWIND_TURNS, Phase
-from actors.simulation.observer import AskLedger, Ledger
+from actors.simulation.observer import AskLedger, CellLedger
+from actors.waits import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from actors.host import Host
     from actors.simulation.run import Simulation
 
-__all__ = ["leftovers", "lost", "overdue"]
+__all__ = ["SLACK_S", "conserved", "leftovers", "lost", "overdue"]
 
 # A handler that was interrupted has this long to unwind before its actor is given up.
 UNWIND_S: Final = 0.5
@@ -35,8 +37,31 @@ def overdue(host: Host) -> Iterator[str]:
         # One that is given up has some turns of the loop left, however long a late loop takes for them.
         if run is None or not run.open or run.turns_left < UNWIND_TURNS:
             continue
-        if run.deadline_s + UNWIND_S < now_s - SLACK_S:
-            yield f"a handler of {cell.ref} is at work at {now_s:.3f}, its deadline was {run.deadline_s:.3f}"
+        deadline_s = min(run.deadline_s, _asks_of(host).ended_s.get(run.cause_id, math.inf))
+        if deadline_s + UNWIND_S < now_s - SLACK_S:
+            yield (
+                f"a handler of {cell.ref} is at work at {now_s:.3f}; its deadline, or the end of its ask, was "
+                f"at {deadline_s:.3f}"
+            )
+
+
+def conserved(run: Simulation) -> Iterator[str]:
+    """Yield what is there too often or too rarely; asked before the clock moves on."""
+    yield from (fault for cell, capacity in _cells_of(run.host).ever for fault in _credits(cell, capacity))
+    jobs = run.executor.statistics()
+    if jobs["queued"] and jobs["running"] < run.executor.workers:
+        yield f"{jobs['queued']} jobs are queued while {jobs['running']} of {run.executor.workers} are at work"
+    wanted = sum(wait.witness is Witness.JOB_SLOT for wait in run.host.waits) + run.loop.errands()
+    if jobs["queued"] + jobs["running"] > wanted:
+        yield f"{jobs['queued'] + jobs['running']} jobs hold places, and only {wanted} are waited for"
+
+
+def _credits(cell: Cell, capacity: int) -> Iterator[str]:
+    """What a mailbox has given credit for is what lies in it, and not more than it may."""
+    mailbox = cell.mailbox
+    lane = mailbox._user  # noqa: SLF001 - what is counted must be compared with what is there
+    if len(lane) > max(capacity, mailbox.capacity):
+        yield f"the mailbox of {cell.ref} holds {len(lane)} messages, its capacity is {capacity}"
 
 
 def lost(host: Host) -> Iterator[str]:
@@ -65,8 +90,7 @@ def leftovers(run: Simulation) -> Iterator[str]:
 
 
 def _mailboxes(host: Host) -> Iterator[str]:
-    assert isinstance(host.cells, Ledger)  # noqa: S101 - put there by the run
-    for cell in host.cells.ever:
+    for cell, _ in _cells_of(host).ever:
         if len(cell.mailbox):
             yield f"{len(cell.mailbox)} messages lie in the mailbox of {cell.ref}, which has ended"
         if cell.asks:
@@ -76,9 +100,18 @@ def _mailboxes(host: Host) -> Iterator[str]:
 
 
 def _asks(host: Host) -> Iterator[str]:
-    asks = host.delivery.asks
-    assert isinstance(asks, AskLedger)  # noqa: S101 - put there by the run
+    asks = _asks_of(host)
     for ask_id, begun in asks.begun.items():
         ended = asks.ended.get(ask_id, [])
         if begun != 1 or len(ended) != 1:
             yield f"ask {ask_id} began {begun} times and ended {len(ended)} times: {ended}"
+
+
+def _asks_of(host: Host) -> AskLedger:
+    assert isinstance(host.delivery.asks, AskLedger)  # noqa: S101 - put there by the run
+    return host.delivery.asks
+
+
+def _cells_of(host: Host) -> CellLedger:
+    assert isinstance(host.cells, CellLedger)  # noqa: S101 - put there by the run
+    return host.cells
