@@ -108,6 +108,8 @@ class _Lives:
         if life is None:  # it was between two lives, and the restart that was promised is called off
             self._expect(self._latest[event.actor])
             return
+        if event.detail.startswith(AssertionError.__name__):
+            yield f"{life.path}#{life.incarnation} has failed: {event.detail}"
         life.alive = False
         for path, other in self._latest.items():
             if other.alive and _parent(path) == life.path:

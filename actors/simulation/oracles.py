@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from actors.cell import Cell
 from actors.host import UNWIND_TURNS, Phase
+from actors.lifecycle import State
 from actors.simulation.observer import AskLedger, CellLedger
 from actors.waits import Witness
 
@@ -65,12 +66,25 @@ def _credits(cell: Cell, capacity: int) -> Iterator[str]:
 
 
 def lost(host: Host) -> Iterator[str]:
-    """Yield open asks that nobody works on; asked when all tasks are blocked."""
+    """Yield what waits although nothing is on its way; asked when all tasks are blocked."""
     for ask_id, ask in host.delivery.asks.items():
         cell = ask.recipient
-        idle = isinstance(cell, Cell) and cell.phase is Phase.LIVE and cell.run is None
-        if ask.wait.open and idle and not len(cell.mailbox):
+        if ask.wait.open and isinstance(cell, Cell) and _idle(cell):
             yield f"ask {ask_id} is open, and {cell.ref} has an empty mailbox and nothing to do"
+    for wait in host.waits:
+        if wait.open and wait.witness is Witness.MONITOR and wait.target not in host.delivery.recipients:
+            yield f"{wait} is open, and {wait.target} has ended"
+    for cell in host.cells.values():
+        if cell.parent is not None and _idle(cell) and _runs(cell) and not _runs(cell.parent):
+            yield f"{cell.ref} is left in {cell.lifecycle}, and {cell.parent.ref} is {cell.parent.lifecycle}"
+
+
+def _idle(cell: Cell) -> bool:
+    return cell.phase is Phase.LIVE and cell.run is None and not len(cell.mailbox)
+
+
+def _runs(cell: Cell) -> bool:
+    return cell.lifecycle.state is State.RUNNING
 
 
 def leftovers(run: Simulation) -> Iterator[str]:

@@ -11,6 +11,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from actors import epochs
 from actors.cell import Cell
 from actors.context import Context
 from actors.delivery import Delivery
@@ -18,7 +19,7 @@ from actors.epochs import EpochWaits
 from actors.host import Run
 from actors.mailbox import Mailbox
 from actors.waits import Deadlines, Wait
-from tests.helpers import scenarios
+from tests.helpers import scenarios, storms
 
 if TYPE_CHECKING:
     import pytest
@@ -66,6 +67,15 @@ _STOPPING = " or self._stop_alarms or not self.host.delivery.open"
 _START = "self.phase = Phase.STARTING"
 # A mailbox that stays closed would have a restarted actor spin, and never come to a schedule point again.
 _REOPEN = Change(Cell, "start", _START, f"{_START}; self.mailbox.closed = False")
+
+_SKIP_ENDED = """if ask is None or not ask.wait.open:
+            delivery.dead_letter(entry.tag, "expired in the mailbox", self.origin, entry.msg_id)
+            return
+        ask.incarnation = incarnation
+        deadline_s = ask.wait.deadline_s"""
+_SKIP_NOTHING = """if ask is not None:
+            ask.incarnation = incarnation
+            deadline_s = max(deadline_s, ask.wait.deadline_s)"""
 
 MUTANTS = (
     Mutant(
@@ -186,5 +196,108 @@ MUTANTS = (
         "the end of an epoch wakes nobody",
         scenarios.epochs,
         (Change(EpochWaits, "add", "wait.succeed(lifecycle)", "pass"),),
+    ),
+    Mutant(
+        "children end after their parent",
+        scenarios.families,
+        (
+            Change(Cell, "_terminate", "await wait.future", "pass"),
+            Change(Cell, "_finalise", "self._abandon_children(reason)", "pass"),
+        ),
+    ),
+    Mutant(
+        "the end of a later life is told twice",
+        scenarios.watchers,
+        (Change(Cell, "_announce", "for cell in hearers:", "for cell in hearers * min(2, self.incarnation):"),),
+    ),
+    Mutant(
+        "a watch outlives the life that asked for it",
+        storms.watch_churn,
+        (
+            Change(Cell, "_announce", " if cell.incarnation == life", ""),
+            Change(Cell, "_settle", "target.watchers.pop(self.ref.path, None)", "pass"),
+        ),
+    ),
+    Mutant(
+        "a stop takes longer than it may",
+        scenarios.stops,
+        (Change(Cell, "begin_stop", "self.host.alarm(budget_s, lambda", "self.host.alarm(budget_s + 1, lambda"),),
+    ),
+    Mutant(
+        "an ask that has ended is handled",
+        scenarios.impatience,
+        (Change(Cell, "_handle", _SKIP_ENDED, _SKIP_NOTHING),),
+    ),
+    Mutant(
+        "who has left goes on being worked for",
+        scenarios.impatience,
+        (Change(Cell, "leave", "self.interrupt(Interruption.LEFT)", "pass"),),
+    ),
+    Mutant(
+        "the system lane is read last",
+        scenarios.watchers,
+        (Change(Mailbox, "get", "if self._system:", "if self._system and not self._user:"),),
+    ),
+    Mutant(
+        "who waits for room is overtaken",
+        scenarios.crowding,
+        (
+            Change(
+                Mailbox,
+                "queue_for_room",
+                "self._room.append((entry, admitted))",
+                "self._room.appendleft((entry, admitted))",
+            ),
+        ),
+    ),
+    Mutant(
+        "a deadline grows on its way down",
+        storms.descent,
+        (Change(Context, "_deadline_s", "return min(own_s, ", "return max(own_s, "),),
+    ),
+    Mutant(
+        "a reminder outlives the life that set it",
+        storms.reminders,
+        (Change(Context, "tell_later", "cell.incarnation == self._incarnation and ", ""),),
+    ),
+    Mutant(
+        "a foreign awaitable is left behind",
+        storms.foreign_waits,
+        (Change(Context, "wait", "finally:\n        inner.cancel()", "finally:\n        pass"),),
+    ),
+    Mutant(
+        "an actor that is started again misses the epoch",
+        scenarios.epochs,
+        (Change(epochs, "join_running", "scope is None or cell.ref not in scope.children", "True"),),
+    ),
+    Mutant(
+        "an actor that is started again begins an epoch that is ending",
+        storms.epochs_pressed,
+        (Change(epochs, "join_running", "if scope.finishing:", "if False:"),),
+    ),
+    Mutant(
+        "an epoch ends before the children have ended it",
+        scenarios.epochs,
+        (Change(epochs, "_finish_children", "pending = list(scope.children)", "pending = []"),),
+    ),
+    Mutant(
+        "an epoch that failed goes on in the children",
+        storms.epochs_pressed,
+        (Change(epochs, "_abort_children", "recipient is not None", "False"),),
+    ),
+    Mutant(
+        "a wait for an epoch is left when its actor ends",
+        storms.epochs_stopped,
+        (Change(EpochWaits, "fail", "wait.fail(error)", "pass"),),
+    ),
+    Mutant(
+        "a dead letter is not counted",
+        scenarios.impatience,
+        (Change(Delivery, "dead_letter", "self.dead_letters[reason] += 1", "pass"),),
+    ),
+    Mutant(
+        "a receiver that is closed lets its reader wait",
+        storms.subscribers,
+        (Change(Mailbox, "close", "self._wake()", "pass"),),
     ),
 )

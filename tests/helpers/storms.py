@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from actors import ActorRef
     from actors.simulation import Simulation
 
+LEAF_DEPTH = 3
 SLACK_S = 0.002  # a remaining time travels in whole milliseconds
 
 
@@ -292,6 +293,25 @@ async def epochs_stopped(sim: Simulation) -> None:
     await asyncio.wait(callers)
 
 
+async def epochs_pressed(sim: Simulation) -> None:
+    """A three-level tree runs epochs while its leaves are kept busy and fail, also when an epoch is ending."""
+    root = await spawned(sim, Coordinator, name="root", supervision=supervised())
+    leaves = [cell.ref for cell in sim.host.cells.values() if cell.depth == LEAF_DEPTH]
+
+    async def run() -> None:
+        for epoch in (1, 2, 3):
+            await attempt(sim, root, RunEpoch(epoch), timeout_s=20.0)
+
+    async def press(ref: ActorRef[Any]) -> None:
+        for _ in range(4):
+            await asyncio.sleep(sim.random.random() * 0.2)
+            if sim.random.random() < 0.3:
+                await attempt(sim, ref, Fail())
+            await attempt(sim, ref, Sleep(sim.random.random() * 0.5))
+
+    await asyncio.wait([sim.call(run()), *(sim.call(press(ref)) for ref in leaves)])
+
+
 @message("storms.publish")
 class Publish(Request[Note]):
     """Asked: tell everybody outside the next numbers."""
@@ -360,5 +380,6 @@ STORMS = (
     watch_churn,
     comings_and_goings,
     epochs_stopped,
+    epochs_pressed,
     subscribers,
 )
