@@ -118,15 +118,17 @@ class Coordinator(Performer):
 
 
 class Observer(Director):
-    """Counts what it hears of the ends of others; twice of one end is an error."""
+    """Hears of the ends of others; twice of one is an error, but for a promised restart that is called off."""
 
     def __init__(self, log: list[str] | None = None, tag: str = "") -> None:
         super().__init__(log, tag)
-        self.heard: set[tuple[ActorRef[Any], int]] = set()
+        self.heard: set[tuple[ActorRef[Any], int, bool]] = set()
 
     async def on_down(self, down: Down, ctx: Context) -> None:
-        assert (down.ref, down.incarnation) not in self.heard or not down.incarnation, f"heard twice: {down}"
-        self.heard.add((down.ref, down.incarnation))
+        if down.incarnation and down.reason != "between two lives":  # else it has asked for it, maybe again
+            end = (down.ref, down.incarnation, down.restarting)
+            assert end not in self.heard, f"heard twice: {down}"
+            self.heard.add(end)
 
 
 class Worker(Performer):
