@@ -140,31 +140,34 @@ class Choices:
     Attributes:
         taken: the option taken at each point that had more than one.
         options: how many there were.
+        misfit: why the prefix belongs to no schedule of this scenario; empty if it does.
     """
 
-    __slots__ = ("_prefix", "options", "taken")
+    __slots__ = ("_prefix", "misfit", "options", "taken")
 
     def __init__(self, prefix: Sequence[int] = ()) -> None:
         self._prefix = prefix
         self.taken: list[int] = []
         self.options: list[int] = []
+        self.misfit = ""
 
     def pick(self, count: int) -> int:
-        """Choose one of `count` options.
-
-        Raises:
-            ValueError: the prefix asks for one that there is not: it belongs to another space, or the
-                scenario does not do the same twice.
-        """
+        """Choose one of `count` options."""
         if count == 1:
             return 0
         at = len(self.taken)
         choice = self._prefix[at] if at < len(self._prefix) else 0
         if not 0 <= choice < count:
-            raise ValueError(f"choice {at} is {choice}, and there are {count} options: not the same scenario")
+            self.misfit = self.misfit or f"choice {at} is {choice}, and there are {count} options"
+            choice = 0
         self.taken.append(choice)
         self.options.append(count)
         return choice
+
+    @property
+    def planned(self) -> int:
+        """How many choices the prefix holds."""
+        return len(self._prefix)
 
     def following(self) -> tuple[int, ...] | None:
         """The prefix of the schedule that comes next, depth-first; None after the last."""
@@ -192,7 +195,8 @@ class _Chooser:
         self._faults_left = bounds.faults_max
         self._delays_left = bounds.delays_max
         self.run = Simulation(
-            ChoosingLoop(self.choose), Sources(Random(0), _FirstOption(0), _EveryOption(choices), choices.pick)
+            ChoosingLoop(self.choose),
+            Sources(Random(0), _FirstOption(0), _EveryOption(choices), choices.pick),
         )
         self.run.loop.steps_max = bounds.steps_max
 
@@ -259,7 +263,11 @@ class _EveryOption(Random):
 
 
 def explore(
-    scenario: Scenario, bounds: Bounds | None = None, *, schedules_max: int = SCHEDULES_MAX, failures_max: int = 1
+    scenario: Scenario,
+    bounds: Bounds | None = None,
+    *,
+    schedules_max: int = SCHEDULES_MAX,
+    failures_max: int = 1,
 ) -> Exploration:
     """Run every schedule of a scenario, and hold each run to the laws of the runtime.
 
@@ -273,6 +281,9 @@ def explore(
 
     Returns:
         The report; `explore(...).check()` is a test.
+
+    Raises:
+        ValueError: the scenario does not do the same twice, apart from what is chosen.
 
     All orders are those in which any ready callback can be the next, whenever it became ready: more than
     asyncio's, which runs what is ready in turns. So a task may be passed over for as long as others have
@@ -301,4 +312,6 @@ def replay_choices(scenario: Scenario, choices: Sequence[int], bounds: Bounds | 
 def _follow(scenario: Scenario, choices: Choices, bounds: Bounds) -> Run:
     run = play(_Chooser(choices, bounds).run, scenario, "a schedule")
     taken = tuple(choices.taken)
+    if choices.misfit or len(taken) < choices.planned:
+        raise ValueError(f"{choices.misfit or 'too many choices'}: another scenario, or not always the same")
     return replace(run, name=f"schedule {taken}", choices=taken)

@@ -234,7 +234,8 @@ def run_seed(scenario: Scenario, seed: int, faults: Faults) -> Run:
     # A text is hashed in full, and the same everywhere.
     own, jobs, at_random = (Random(f"{name} {seed}") for name in ("scenario", "jobs", "faults"))
     run = Simulation(
-        SimulationLoop(Random(f"loop {seed}")), Sources(own, jobs, at_random, lambda count: own.randrange(count))
+        SimulationLoop(Random(f"loop {seed}")),
+        Sources(own, jobs, at_random, lambda count: own.randrange(count)),
     )
     planned = RandomFaults(run.injector, faults.plan(Random(f"plan {seed}")), at_random)
     run.intervene = lambda: planned.before_step(run.loop.steps)

@@ -208,7 +208,11 @@ MUTANTS = (
     Mutant(
         "the end of a later life is told twice",
         scenarios.watchers,
-        (Change(Cell, "_announce", "for cell in hearers:", "for cell in hearers * min(2, self.incarnation):"),),
+        (
+            Change(
+                Cell, "_announce", "for cell in hearers:", "for cell in hearers * min(2, self.incarnation):"
+            ),
+        ),
     ),
     Mutant(
         "a watch outlives the life that asked for it",
@@ -221,7 +225,11 @@ MUTANTS = (
     Mutant(
         "a stop takes longer than it may",
         scenarios.stops,
-        (Change(Cell, "begin_stop", "self.host.alarm(budget_s, lambda", "self.host.alarm(budget_s + 1, lambda"),),
+        (
+            Change(
+                Cell, "begin_stop", "self.host.alarm(budget_s, lambda", "self.host.alarm(budget_s + 1, lambda"
+            ),
+        ),
     ),
     Mutant(
         "an ask that has ended is handled",

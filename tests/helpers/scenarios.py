@@ -254,7 +254,10 @@ async def impatience(sim: Simulation) -> None:
 
     async def ask() -> None:
         await attempt(
-            sim, ref, Sleep(sim.random.choice((0.0, 0.1, 0.2, 2.0))), timeout_s=sim.random.choice((0.1, 0.2, 3))
+            sim,
+            ref,
+            Sleep(sim.random.choice((0.0, 0.1, 0.2, 2.0))),
+            timeout_s=sim.random.choice((0.1, 0.2, 3)),
         )
 
     callers = [sim.call(ask()) for _ in range(6)]

@@ -120,9 +120,7 @@ async def _run_epoch(sim: Simulation, members: int) -> None:
     assert sim.faulty or answer == Note(",".join("1" * members))
 
 
-async def _ask(
-    sim: Simulation, ref: ActorRef[Any], body: Any, *expected: type[ActorError]
-) -> Note | None:
+async def _ask(sim: Simulation, ref: ActorRef[Any], body: Any, *expected: type[ActorError]) -> Note | None:
     """Ask, and return None if the ask ends in one of these errors, or a fault is the reason."""
     try:
         answer: Note = await sim.system.ask(ref, body, timeout_s=9.0)

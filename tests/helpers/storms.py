@@ -21,7 +21,18 @@ from actors import (
     message,
     on,
 )
-from tests.helpers.cast import Director, Echo, Fail, Note, Performer, Sleep, Spawn, StopChild, WatchIt, supervised
+from tests.helpers.cast import (
+    Director,
+    Echo,
+    Fail,
+    Note,
+    Performer,
+    Sleep,
+    Spawn,
+    StopChild,
+    WatchIt,
+    supervised,
+)
 from tests.helpers.scenarios import Coordinator, Observer, RunEpoch, attempt, insist, spawned
 
 if TYPE_CHECKING:
@@ -103,7 +114,9 @@ class Collector(Performer):
         await ctx.stop(gone, timeout_s=0.1)
         wanted = [(well, Echo("a")), (failing, Fail()), (late, Sleep(5.0)), (gone, Echo("b"))]
         answers = await ctx.ask_all(wanted, timeout_s=1.0)
-        return Note(",".join(answer.text if isinstance(answer, Note) else type(answer).__name__ for answer in answers))
+        return Note(
+            ",".join(answer.text if isinstance(answer, Note) else type(answer).__name__ for answer in answers)
+        )
 
     def known(self, ctx: Context) -> tuple[ActorRef[Any], ...]:
         """Its four children, whether they still live or not."""
@@ -150,13 +163,16 @@ class Clockwork(Performer):
 
     @on(Echo)
     async def echo(self, msg: Echo, ctx: Context) -> Note:
-        assert self.ticks == list(range(1, len(self.ticks) + 1)), "reminders are lost, doubled or out of order"
+        assert self.ticks == list(range(1, len(self.ticks) + 1)), (
+            "reminders are lost, doubled or out of order"
+        )
         return Note(str(len(self.ticks)))
 
 
 async def reminders(sim: Simulation) -> None:
     """Actors tell themselves something later, fail in between, and are stopped before it comes."""
-    refs = [await spawned(sim, Clockwork, capacity=4, supervision=supervised()) for _ in range(2)]
+    quick = supervised(backoff_s=0.02)
+    refs = [await spawned(sim, Clockwork, capacity=4, supervision=quick) for _ in range(2)]
     await asyncio.sleep(0.55)
     counted = await insist(sim, lambda: sim.system.ask(refs[0], Echo(), timeout_s=1.0))
     assert sim.faulty or counted == Note("5")
@@ -212,7 +228,8 @@ async def foreign_waits(sim: Simulation) -> None:
 
 async def watch_churn(sim: Simulation) -> None:
     """Watchers that fail and come back watch actors that come and go under the same names."""
-    eyes = [await spawned(sim, Observer, name=name, supervision=supervised()) for name in ("left", "right")]
+    quick = supervised(9, backoff_s=0.001)
+    eyes = [await spawned(sim, Observer, name=name, supervision=quick) for name in ("left", "right")]
 
     async def come_and_go(name: str) -> None:
         for _ in range(3):
@@ -338,7 +355,9 @@ class Publisher(Actor):
 
 async def subscribers(sim: Simulation) -> None:
     """Actors tell readers outside more than these take; what is read comes in order, and the oldest is lost."""
-    receivers = [sim.system.receiver(capacity=capacity, overflow=Overflow.DROP_OLDEST) for capacity in (2, 50)]
+    receivers = [
+        sim.system.receiver(capacity=capacity, overflow=Overflow.DROP_OLDEST) for capacity in (2, 50)
+    ]
     numbers = [0]
     refs = [receiver.ref for receiver in receivers]
     publisher = await spawned(sim, Publisher, refs, numbers, supervision=supervised())

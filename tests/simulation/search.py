@@ -159,7 +159,11 @@ def _find_mutants() -> tuple[dict[str, Any], bool]:
                     change.plant(patch)
                 report = simulate(mutant.scenario, seeds=MUTANT_SEEDS, faults=Faults.everything())
             found[mutant.name] = _seeds_needed(report)
-    return {"mutants": len(found), "seeds_max": MUTANT_SEEDS, "seeds_needed": found}, None not in found.values()
+    return {
+        "mutants": len(found),
+        "seeds_max": MUTANT_SEEDS,
+        "seeds_needed": found,
+    }, None not in found.values()
 
 
 def _seeds_needed(report: Report) -> int | None:
