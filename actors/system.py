@@ -120,8 +120,10 @@ class ActorSystem:
         if self._host is not None:
             raise SystemClosed(f"actor system {self.name!r} was opened before: make a new one")
         loop = asyncio.get_running_loop()
-        tracer = self._trace if isinstance(self._trace, Tracer) else None
-        if self._trace and tracer is None:
+        tracer = None
+        if isinstance(self._trace, Tracer):
+            tracer = self._trace
+        elif self._trace:
             sink = None if self._trace is True else TraceFile(Path(self._trace))
             tracer = Tracer(loop.time, sink=sink)
         deadlines = Deadlines(loop)

@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from actors.simulation.injector import task_of
 from actors.simulation.loop import ChoosingLoop
@@ -115,8 +115,9 @@ class Exploration:
         space = "all there are" if self.exhausted else "there are more"
         faults = ", ".join(f"{count} {kind}" for kind, count in sorted(self.faults.items())) or "none"
         head = (
-            f"{self.schedules} schedules ({space}), {len(self.failures)} failed; at most {self.deepest} choices "
-            f"in one and {self.widest} options at a point; {self.steps} steps; faults: {faults}"
+            f"{self.schedules} schedules ({space}), {len(self.failures)} failed; "
+            f"at most {self.deepest} choices in one and {self.widest} options at a point; "
+            f"{self.steps} steps; faults: {faults}"
         )
         if not self.failures:
             return head
@@ -239,7 +240,7 @@ class _Chooser:
         self.run.loop.lag()
 
 
-def _task_stepped_by(handle: asyncio.Handle) -> object:
+def _task_stepped_by(handle: asyncio.Handle) -> Any:
     """The task that goes on when this callback runs, None if it is another callback."""
     return getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined] # noqa: SLF001 - the one place where asyncio tells
 

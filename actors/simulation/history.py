@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from actors.simulation.run import Simulation
     from actors.tracing import TraceEvent
 
-__all__ = ["check"]
+__all__ = ["check", "check_lives", "check_losses", "check_order"]
 
 DOWN = "actors.down"
 # What travels in the system lane, and what the runtime asks: it has places of its own in the other lane.
@@ -30,12 +30,22 @@ def check(events: list[TraceEvent], run: Simulation) -> Iterator[str]:
     """Yield what is wrong with a trace."""
     ledger = run.host.delivery.asks if run.opened else None
     if isinstance(ledger, AskLedger):
-        yield from _Lives(events, run.closing_at).check()
-        yield from _order(events)
+        yield from check_lives(events, run.closing_at)
+        yield from check_order(events)
         yield from _letters(events, ledger)
         yield from _answers(events, ledger)
         yield from _waits(events)
-        yield from _losses(events, run.host.delivery.dead_letters)
+        yield from check_losses(events, run.host.delivery.dead_letters)
+
+
+def check_lives(events: list[TraceEvent], closing_at: int | None = None) -> Iterator[str]:
+    """Yield what is wrong with who lives when, who hears of whose end, and in which states they are.
+
+    Args:
+        events: the trace.
+        closing_at: at which event the system begins to shut down, None for never.
+    """
+    return _Lives(events, closing_at).check()
 
 
 @dataclass(slots=True)
@@ -188,7 +198,7 @@ def _downs(life: _Life) -> Iterator[str]:
             yield f"{path} heard {life.told[path]} times of {end}, not {life.expected[path]}"
 
 
-def _order(events: list[TraceEvent]) -> Iterator[str]:
+def check_order(events: list[TraceEvent]) -> Iterator[str]:
     """The system lane comes before the user lane, and in the latter nobody overtakes anybody."""
     order: dict[int, int] = {}
     urgent: dict[str, set[int]] = defaultdict(set)  # recipient -> what lies in its system lane
@@ -211,7 +221,7 @@ def _order(events: list[TraceEvent]) -> Iterator[str]:
             latest[event.actor] = sent if not event.type.startswith(RUNTIME) else latest[event.actor]
 
 
-def _losses(events: list[TraceEvent], counted: Counter[str]) -> Iterator[str]:
+def check_losses(events: list[TraceEvent], counted: Counter[str]) -> Iterator[str]:
     """Dead letters are counted by reason, each once."""
     told = Counter(event.detail for event in events if event.kind == "drop")
     if told != counted:

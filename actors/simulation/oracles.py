@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from actors.cell import Cell
 from actors.host import UNWIND_TURNS, Phase
@@ -41,8 +41,8 @@ def overdue(host: Host) -> Iterator[str]:
         deadline_s = min(run.deadline_s, _asks_of(host).ended_s.get(run.cause_id, math.inf))
         if deadline_s + UNWIND_S < now_s - SLACK_S:
             yield (
-                f"a handler of {cell.ref} is at work at {now_s:.3f}; its deadline, or the end of its ask, was "
-                f"at {deadline_s:.3f}"
+                f"a handler of {cell.ref} is at work at {now_s:.3f}; "
+                f"its deadline, or the end of its ask, was at {deadline_s:.3f}"
             )
 
 
@@ -51,18 +51,22 @@ def conserved(run: Simulation) -> Iterator[str]:
     yield from (fault for cell, capacity in _cells_of(run.host).ever for fault in _credits(cell, capacity))
     jobs = run.executor.statistics()
     if jobs["queued"] and jobs["running"] < run.executor.workers:
-        yield f"{jobs['queued']} jobs are queued while {jobs['running']} of {run.executor.workers} are at work"
+        yield f"{jobs['queued']} jobs wait while {jobs['running']} of {run.executor.workers} are at work"
     wanted = sum(wait.witness is Witness.JOB_SLOT for wait in run.host.waits) + run.loop.errands()
     if jobs["queued"] + jobs["running"] > wanted:
         yield f"{jobs['queued'] + jobs['running']} jobs hold places, and only {wanted} are waited for"
 
 
 def _credits(cell: Cell, capacity: int) -> Iterator[str]:
-    """What a mailbox has given credit for is what lies in it, and not more than it may."""
+    """The credit that a mailbox has given is what lies in it, in bytes and in messages."""
     mailbox = cell.mailbox
-    lane = mailbox._user  # noqa: SLF001 - what is counted must be compared with what is there
-    if len(lane) > max(capacity, mailbox.capacity):
-        yield f"the mailbox of {cell.ref} holds {len(lane)} messages, its capacity is {capacity}"
+    lane: list[Any] = list(mailbox._user)  # noqa: SLF001 - what is counted is compared with what is there
+    taken = sum(not getattr(entry, "reserved", False) for entry in lane)
+    if taken > max(capacity, mailbox.capacity):
+        yield f"the mailbox of {cell.ref} holds {taken} messages, its capacity is {capacity}"
+    used = getattr(mailbox, "bytes_used", None)
+    if used is not None and used != (held := sum(entry.nbytes for entry in lane)):
+        yield f"the mailbox of {cell.ref} has given credit for {used} bytes and holds {held}"
 
 
 def lost(host: Host) -> Iterator[str]:
@@ -105,6 +109,7 @@ def leftovers(run: Simulation) -> Iterator[str]:
 
 def _mailboxes(host: Host) -> Iterator[str]:
     for cell, _ in _cells_of(host).ever:
+        yield from _credits(cell, cell.mailbox.capacity)
         if len(cell.mailbox):
             yield f"{len(cell.mailbox)} messages lie in the mailbox of {cell.ref}, which has ended"
         if cell.asks:

@@ -235,7 +235,7 @@ def run_seed(scenario: Scenario, seed: int, faults: Faults) -> Run:
     own, jobs, at_random = (Random(f"{name} {seed}") for name in ("scenario", "jobs", "faults"))
     run = Simulation(
         SimulationLoop(Random(f"loop {seed}")),
-        Sources(own, jobs, at_random, lambda count: own.randrange(count)),
+        Sources(own, jobs, at_random, own.randrange),
     )
     planned = RandomFaults(run.injector, faults.plan(Random(f"plan {seed}")), at_random)
     run.intervene = lambda: planned.before_step(run.loop.steps)

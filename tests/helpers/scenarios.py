@@ -118,7 +118,7 @@ class Coordinator(Performer):
 
 
 class Observer(Director):
-    """Hears of the ends of others; twice of one is an error, but for a promised restart that is called off."""
+    """Hears of ends; twice of one is an error, but for a promised restart that is called off."""
 
     def __init__(self, log: list[str] | None = None, tag: str = "") -> None:
         super().__init__(log, tag)

@@ -24,7 +24,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pytest import MonkeyPatch
+import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -110,11 +110,13 @@ def _search(args: argparse.Namespace) -> tuple[dict[str, Any], bool]:
 def _shares(scenarios: list[str], mixtures: list[str], schedules: int, start: int) -> list[Share]:
     """Share the schedules out evenly; each pair has seeds from `start` on."""
     pairs = [(scenario, mixture) for mixture in mixtures for scenario in scenarios]
-    shares = []
+    shares: list[Share] = []
     for index, (scenario, mixture) in enumerate(pairs):
         count = schedules * (index + 1) // len(pairs) - schedules * index // len(pairs)
-        for first in range(start, start + count, CHUNK):
-            shares.append(Share(scenario, mixture, range(first, min(first + CHUNK, start + count))))
+        shares += [
+            Share(scenario, mixture, range(first, min(first + CHUNK, start + count)))
+            for first in range(start, start + count, CHUNK)
+        ]
     return shares
 
 
@@ -154,7 +156,7 @@ def _find_mutants() -> tuple[dict[str, Any], bool]:
     found: dict[str, int | None] = {}
     with _progress(hidden=False) as progress:
         for mutant in progress.track(MUTANTS, description="mutants"):
-            with MonkeyPatch.context() as patch:
+            with pytest.MonkeyPatch.context() as patch:
                 for change in mutant.changes:
                     change.plant(patch)
                 report = simulate(mutant.scenario, seeds=MUTANT_SEEDS, faults=Faults.everything())

@@ -75,20 +75,25 @@ def _interleavings(callers: int, steps: int) -> Iterator[tuple[int, ...]]:
     prefix: tuple[int, ...] | None = ()
     while prefix is not None:
         choices = Choices(prefix)
-        loop, ran = ChoosingLoop(lambda ready, choices=choices: choices.pick(len(ready))), []  # type: ignore[var-annotated,misc] # numbers
-
-        def step(caller: int, left: int) -> None:
-            ran.append(caller)  # noqa: B023 - it runs in this round of the loop only
-            if left:
-                loop.call_soon(step, caller, left - 1)  # noqa: B023 - the same
-
-        for caller in range(callers):
-            loop.call_soon(step, caller, steps - 1)
-        loop.call_later(1.0, loop.stop)
-        loop.run_forever()
-        loop.close()
-        yield tuple(ran)
+        yield _run_chains(choices, callers, steps)
         prefix = choices.following()
+
+
+def _run_chains(choices: Choices, callers: int, steps: int) -> tuple[int, ...]:
+    loop = ChoosingLoop(lambda ready: choices.pick(len(ready)))
+    ran: list[int] = []
+
+    def step(caller: int, left: int) -> None:
+        ran.append(caller)
+        if left:
+            loop.call_soon(step, caller, left - 1)
+
+    for caller in range(callers):
+        loop.call_soon(step, caller, steps - 1)
+    loop.call_later(1.0, loop.stop)
+    loop.run_forever()
+    loop.close()
+    return tuple(ran)
 
 
 def test_a_choice_of_the_scenario_is_taken_every_way() -> None:
@@ -163,7 +168,7 @@ def test_what_cut_a_search_is_said() -> None:
 
 def test_a_schedule_without_end_has_failed() -> None:
     async def restless(_sim: Simulation) -> None:
-        while True:
+        for _ in range(1000):
             await asyncio.sleep(0)
 
     assert "not done after 50 steps" in explore(restless, Bounds(steps_max=50)).failures[0].problems[0]
