@@ -108,9 +108,14 @@ class SimulationLoop(asyncio.BaseEventLoop):
         """How many calls of `run_in_executor` are not done."""
         return len(self._in_executor)
 
+    def create_task(  # type: ignore[override] # typeshed's signature differs from version to version
+        self, coro: Any, *, name: str | None = None, **kwargs: Any
+    ) -> asyncio.Task[Any]:
+        """As every loop, with numbers of its own: asyncio counts tasks over all loops of the process."""
+        return super().create_task(coro, name=name or f"task {len(self.tasks)}", **kwargs)
+
     def _make_task(self, loop: asyncio.AbstractEventLoop, coro: Any, /, **kwargs: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.Task(SteeredCoroutine(coro, self), loop=loop, **kwargs)
-        task.set_name(f"task {len(self.tasks)}")  # asyncio numbers them over all loops of the process
         self.tasks.append(task)
         return task
 

@@ -11,22 +11,22 @@ from tests.helpers.catalogue import ALL_SCENARIOS, MIXTURES, QUIET
 
 # For each scenario and mixture. A longer search: python tests/simulation/search.py --schedules 200000
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "200"))
-# What cannot happen in a scenario: no handler of it ever awaits anything, or it has no jobs.
-WITHOUT_AWAITS = {"reminders", "watchers", "watch_churn"}
-WITH_JOBS = {"epochs", "epochs_stopped", "epochs_pressed", "jobs", "stops"}
+SEEDS_WITHOUT_FAULTS = SEEDS // 2
+# Where no handler ever awaits anything, none can be struck in the middle. Elsewhere every kind is done.
+WITHOUT_AWAITS = {"fan_out", "reminders", "watchers", "watch_churn"}
+WITH_JOBS = {"epochs", "epochs_stopped", "epochs_pressed", "jobs"}
 
 
 @pytest.mark.parametrize("mixture", MIXTURES)
 @pytest.mark.parametrize("scenario", ALL_SCENARIOS)
 @pytest.mark.timeout(0)
 def test_it_keeps_the_laws(scenario: str, mixture: str) -> None:
-    report = simulate(ALL_SCENARIOS[scenario], seeds=SEEDS, faults=MIXTURES[mixture])
+    seeds = SEEDS_WITHOUT_FAULTS if mixture == QUIET else SEEDS
+    report = simulate(ALL_SCENARIOS[scenario], seeds=seeds, faults=MIXTURES[mixture])
     report.check()
-    assert report.runs == SEEDS
+    assert report.runs == seeds
     if mixture == "something":
         assert set(report.faults) >= _possible_in(scenario), "some faults were planned and never done"
-    elif mixture == QUIET:
-        assert not report.faults
 
 
 def _possible_in(scenario: str) -> set[str]:
