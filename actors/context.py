@@ -153,7 +153,7 @@ class Context:
             raise ValueError(f"cannot tell {ref} after {delay_s} seconds")
 
         def send() -> None:
-            if cell.incarnation == self._incarnation and not cell.ended:
+            if cell.incarnation == self._incarnation and cell.has_task:
                 cell.host.delivery.post_or_drop(ref, entry)
 
         cell.host.alarm(delay_s, send)

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actors import snapshots
-from actors.errors import ActorDown, AskError, EpochFailed
+from actors.errors import ActorDown, AskError, EpochFailed, Expired
 from actors.lifecycle import Event, Lifecycle, State
 from actors.messages import AbortEpoch, BeginEpoch, EpochState, FinishEpoch
 from actors.reasons import describe
+from actors.waits import Witness
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -172,9 +173,30 @@ async def _finish_children(cell: Cell, scope: Scope) -> None:
             if isinstance(outcome, ActorDown):
                 if outcome.restarting:
                     again.append(ref)
+                else:
+                    await _until_ended(cell, ref, scope)
             elif isinstance(outcome, AskError):
                 raise EpochFailed(f"epoch {scope.epoch} did not end in {ref}: {outcome}") from outcome
         pending = again
+
+
+async def _until_ended(cell: Cell, ref: ActorRef[Any], scope: Scope) -> None:
+    """Wait for the end of a child that takes no more questions: one that is stopping may still be at work.
+
+    Raises:
+        EpochFailed: it has not ended in time.
+    """
+    child = cell.host.cells.get(ref.path)
+    if child is None or child.ref != ref:
+        return
+    wait = cell.open_wait(ref.path, "its end", _limit_s(cell, scope), Witness.MONITOR)
+    child.wait_for_end(wait)
+    try:
+        await wait.future
+    except Expired as error:
+        raise EpochFailed(f"epoch {scope.epoch} did not end in {ref}: {error}") from error
+    finally:
+        cell.host.waits.close(wait)
 
 
 def _abort_children(cell: Cell, reason: str) -> None:
@@ -187,5 +209,8 @@ def _abort_children(cell: Cell, reason: str) -> None:
 
 
 async def _ask_all(cell: Cell, asks: list[tuple[ActorRef[Any], Any]], scope: Scope) -> list[Any]:
-    deadline_s = min(scope.deadline_s, cell.run.deadline_s) if cell.run else scope.deadline_s
-    return await cell.host.delivery.ask_all(cell.origin, asks, deadline_s)
+    return await cell.host.delivery.ask_all(cell.origin, asks, _limit_s(cell, scope))
+
+
+def _limit_s(cell: Cell, scope: Scope) -> float:
+    return min(scope.deadline_s, cell.run.deadline_s) if cell.run else scope.deadline_s

@@ -102,7 +102,8 @@ class ActorSystem:
 
     Args:
         name: for people, in traces and thread names.
-        trace: None for no trace, a path for a trace file (with the ring in memory), True for the ring alone.
+        trace: None for no trace, a path for a trace file (with the ring in memory), True for the ring alone,
+            a `Tracer` to be used.
         job_threads: how many offloaded jobs run at a time; default: the number of cores.
         shutdown_s: how long the end of the `async with` may take.
         executor: what runs the jobs instead of threads of its own; it is shut down with the system.
@@ -125,7 +126,7 @@ class ActorSystem:
         self,
         name: str = "actors",
         *,
-        trace: Path | str | bool | None = None,
+        trace: Path | str | bool | Tracer | None = None,
         job_threads: int | None = None,
         shutdown_s: float = SHUTDOWN_S,
         executor: JobExecutor | None = None,
@@ -149,7 +150,9 @@ class ActorSystem:
             raise SystemClosed(f"actor system {self.name!r} was opened before: make a new one")
         loop = asyncio.get_running_loop()
         tracer = None
-        if self._trace:
+        if isinstance(self._trace, Tracer):
+            tracer = self._trace
+        elif self._trace:
             sink = None if self._trace is True else TraceFile(Path(self._trace))
             tracer = Tracer(loop.time, sink=sink)
         deadlines = Deadlines(loop)

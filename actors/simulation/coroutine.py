@@ -16,36 +16,40 @@ class SteeredCoroutine(Coroutine[Any, Any, Any]):
     """Passes everything on to `inner`, unless something else was ordered.
 
     Attributes:
-        error: raised once at the next await that returns while `may_raise` says yes.
-        may_raise: whether an error may be raised now.
-        delays: how long the next awaits take longer than they would, in seconds, the first one first.
-        on_fault: told, in words, when one of these happens.
+        may_act: whether an order may be carried out now, at an await that returns.
     """
 
     def __init__(self, inner: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> None:
         self._inner = inner
         self._loop = loop
         self._delay: Iterator[Any] | None = None
-        self.error: BaseException | None = None
-        self.may_raise: Callable[[], bool] = bool
-        self.delays: list[float] = []
-        self.on_fault: Callable[[str], None] = print
+        self._error: tuple[BaseException, Callable[[str], None]] | None = None
+        self._delays: list[tuple[float, Callable[[str], None]]] = []
+        self.may_act: Callable[[], bool] = bool
+
+    def fail_next(self, error: BaseException, on_fault: Callable[[str], None]) -> None:
+        """Raise `error` at the next await that returns; `on_fault` is told in words when it happens."""
+        self._error = error, on_fault
+
+    def delay_next(self, delay_s: float, times: int, on_fault: Callable[[str], None]) -> None:
+        """Have the next `times` awaits take longer; `on_fault` is told in words when it happens."""
+        self._delays += [(delay_s, on_fault)] * times
 
     def send(self, value: Any) -> Any:
         """Go on after an await."""
         if self._delay is not None:
             self._delay = None
-        elif self.error is not None and self.may_raise():
-            error, self.error = self.error, None
-            self.on_fault(f"{type(error).__name__} raised at an await")
+        elif self._error is not None and self.may_act():
+            (error, on_fault), self._error = self._error, None
+            on_fault(f"{type(error).__name__} raised at an await")
             return self._inner.throw(error)
-        elif self.delays and self.may_raise():
-            return self._begin_delay(self.delays.pop(0))
+        elif self._delays and self.may_act():
+            return self._begin_delay(*self._delays.pop(0))
         return self._inner.send(value)
 
-    def _begin_delay(self, delay_s: float) -> Any:
+    def _begin_delay(self, delay_s: float, on_fault: Callable[[str], None]) -> Any:
         """Wait for something of our own first; a cancellation ends that and goes on to `inner`."""
-        self.on_fault(f"stalled for {delay_s:g} s")
+        on_fault(f"stalled for {delay_s:g} s")
         future = self._loop.create_future()
         self._loop.call_later(delay_s, _wake, future)
         self._delay = iter(future.__await__())

@@ -49,11 +49,15 @@ class SimulatedExecutor:
     def __init__(self, loop: asyncio.AbstractEventLoop, random: Random, workers: int) -> None:
         self._loop = loop
         self._random = random
-        self._workers = workers
+        self.workers = workers
         self._queue: deque[_Job] = deque()
         self._at_work: dict[Future[Any], _Job] = {}
         self._closed = False
-        self.stuck_next = 0  # so many of the next jobs to start never return
+        self._to_stick: deque[Callable[[str], None]] = deque()
+
+    def stick_next(self, note: Callable[[str], None]) -> None:
+        """Have the next job that starts never return; `note` is told its name then."""
+        self._to_stick.append(note)
 
     def token(self, time_s: float) -> JobToken:
         """Return a token in virtual time."""
@@ -76,14 +80,14 @@ class SimulatedExecutor:
         return job.future
 
     def _hire(self) -> None:
-        while self._queue and sum(not job.abandoned for job in self._at_work.values()) < self._workers:
+        while self._queue and sum(not job.abandoned for job in self._at_work.values()) < self.workers:
             job = self._queue.popleft()
             if not job.future.set_running_or_notify_cancel():
                 continue
             self._at_work[job.future] = job
-            if self.stuck_next:
-                self.stuck_next -= 1
+            if self._to_stick:
                 job.stuck = True
+                self._to_stick.popleft()(job.name)
             else:
                 self._loop.call_later(self._half_s(), self._call, job)
 
@@ -109,6 +113,7 @@ class SimulatedExecutor:
     def abandon(self, future: Future[Any]) -> bool:
         """Drop a job from the queue, or leave it behind and give its place away; True in the latter case."""
         if future.cancel():
+            self._queue = deque(job for job in self._queue if job.future is not future)
             return False
         job = self._at_work.get(future)
         if job is None or job.abandoned:
@@ -128,7 +133,7 @@ class SimulatedExecutor:
         """Counts: `queued`, `running` and `abandoned` jobs, `threads`."""
         abandoned = sum(job.abandoned for job in self._at_work.values())
         return {
-            "queued": len(self._queue),
+            "queued": sum(not job.future.cancelled() for job in self._queue),
             "running": len(self._at_work) - abandoned,
             "abandoned": abandoned,
             "threads": len(self._at_work),

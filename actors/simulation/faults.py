@@ -40,6 +40,8 @@ class Faults:
         stop: an actor is stopped from outside.
         shutdown: the system is shut down.
         cancel_caller: code outside the tree, the scenario or one of its callers, is cancelled.
+        slow_caller: the next twenty awaits of such code take up to 0.5 s longer: it reads its `Receiver`
+            slowly and comes late for its answers.
 
     Raises:
         ValueError: a likelihood is not within [0, 1].
@@ -56,6 +58,7 @@ class Faults:
     stop: float = 0.0
     shutdown: float = 0.0
     cancel_caller: float = 0.0
+    slow_caller: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):

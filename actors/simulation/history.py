@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from actors.lifecycle import TRANSITIONS, Event, State
 from actors.simulation.observer import AskLedger
 
 if TYPE_CHECKING:
@@ -14,9 +16,13 @@ if TYPE_CHECKING:
     from actors.simulation.run import Simulation
     from actors.tracing import TraceEvent
 
-__all__ = ["check"]
+__all__ = ["check", "check_lives", "check_losses", "check_order"]
 
 DOWN = "actors.down"
+# What travels in the system lane, and what the runtime asks: it has places of its own in the other lane.
+SYSTEM_LANE = {DOWN, "actors.abort_epoch"}
+RUNTIME = "actors."
+SLACK_S = 1e-6
 OUTSIDE = "outside/"  # prefix of the addresses that code outside the tree reads at its leisure
 
 
@@ -24,10 +30,22 @@ def check(events: list[TraceEvent], run: Simulation) -> Iterator[str]:
     """Yield what is wrong with a trace."""
     ledger = run.host.delivery.asks if run.opened else None
     if isinstance(ledger, AskLedger):
-        yield from _Lives(events, run.closing_at).check()
+        yield from check_lives(events, run.closing_at)
+        yield from check_order(events)
         yield from _letters(events, ledger)
         yield from _answers(events, ledger)
         yield from _waits(events)
+        yield from check_losses(events, run.host.delivery.dead_letters)
+
+
+def check_lives(events: list[TraceEvent], closing_at: int | None = None) -> Iterator[str]:
+    """Yield what is wrong with who lives when, who hears of whose end, and in which states they are.
+
+    Args:
+        events: the trace.
+        closing_at: at which event the system begins to shut down, None for never.
+    """
+    return _Lives(events, closing_at).check()
 
 
 @dataclass(slots=True)
@@ -37,10 +55,15 @@ class _Life:
     path: str
     incarnation: int
     alive: bool = True
-    in_shutdown: bool = False
+    state: State = State.IDLE
+    epoch: int = 0
     handling: int = 0  # the message that it handles
     expected: Counter[str] = field(default_factory=Counter)  # who must hear of its end, how often
     told: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def in_shutdown(self) -> bool:
+        return self.state is State.SHUTDOWN
 
 
 class _Lives:
@@ -96,6 +119,8 @@ class _Lives:
         if life is None:  # it was between two lives, and the restart that was promised is called off
             self._expect(self._latest[event.actor])
             return
+        if event.detail.startswith(AssertionError.__name__):
+            yield f"{life.path}#{life.incarnation} has failed: {event.detail}"
         life.alive = False
         for path, other in self._latest.items():
             if other.alive and _parent(path) == life.path:
@@ -121,9 +146,24 @@ class _Lives:
 
     def _state(self, event: TraceEvent) -> Iterator[str]:
         life = self._alive(event.actor)
-        if life is not None:
-            life.in_shutdown |= event.type.startswith("shutdown")
-        yield from ()
+        if life is None:
+            yield f"{event.actor} is now {event.type}, and is not alive"
+            return
+        name, _, number = event.type.rstrip(")").partition("(")
+        state, epoch = State(name), int(number) if number else life.epoch
+        if not any(TRANSITIONS.get((life.state, moved)) is state for moved in Event):
+            yield f"{life.path}#{life.incarnation} goes from {life.state.value} to {event.type}"
+        if state is State.RUNNING and epoch <= life.epoch:
+            yield f"{life.path}#{life.incarnation} begins epoch {epoch} after epoch {life.epoch}"
+        if state is State.EPOCH_DONE and not event.detail:
+            yield from self._epoch_done(life, epoch)
+        life.state, life.epoch = state, epoch
+
+    def _epoch_done(self, life: _Life, epoch: int) -> Iterator[str]:
+        for path, child in self._latest.items():
+            at_work = child.alive and child.state is State.RUNNING and child.epoch == epoch
+            if at_work and _parent(path) == life.path:
+                yield f"{life.path} has finished epoch {epoch}, and its child {path} has not"
 
     def _watch(self, event: TraceEvent) -> Iterator[str]:
         self._watchers.setdefault(event.type, {})[event.actor] = event.incarnation
@@ -164,6 +204,36 @@ def _downs(life: _Life) -> Iterator[str]:
             yield f"{path} heard {life.told[path]} times of {end}, not {life.expected[path]}"
 
 
+def check_order(events: list[TraceEvent]) -> Iterator[str]:
+    """The system lane comes before the user lane, and in the latter nobody overtakes anybody."""
+    order: dict[int, int] = {}
+    urgent: dict[str, set[int]] = defaultdict(set)  # recipient -> what lies in its system lane
+    latest: dict[str, int] = defaultdict(int)
+    for at, event in enumerate(events):
+        if event.kind == "send":
+            order[event.msg_id] = at
+            if event.type in SYSTEM_LANE:
+                urgent[event.detail].add(event.msg_id)
+        elif event.kind == "end":
+            urgent.pop(event.actor, None)
+        elif event.kind in {"receive", "drop"} and event.type in SYSTEM_LANE:
+            urgent[event.actor].discard(event.msg_id)
+        elif event.kind == "receive":
+            if waiting := urgent[event.actor]:
+                yield f"{event.actor} handles message {event.msg_id} before {min(waiting)} of the runtime"
+            sent = order.get(event.msg_id, at)
+            if sent < latest[event.actor] and not event.type.startswith(RUNTIME):
+                yield f"message {event.msg_id} ({event.type}) to {event.actor} was overtaken"
+            latest[event.actor] = sent if not event.type.startswith(RUNTIME) else latest[event.actor]
+
+
+def check_losses(events: list[TraceEvent], counted: Counter[str]) -> Iterator[str]:
+    """Dead letters are counted by reason, each once."""
+    told = Counter(event.detail for event in events if event.kind == "drop")
+    if told != counted:
+        yield f"dead letters are {dict(told)}, and were counted as {dict(counted)}"
+
+
 def _letters(events: list[TraceEvent], ledger: AskLedger) -> Iterator[str]:
     """Every message is handled, or is a dead letter, or was an ask that ended otherwise."""
     fates = {event.msg_id for event in events if event.kind in {"receive", "drop"}}
@@ -183,6 +253,8 @@ def _answers(events: list[TraceEvent], ledger: AskLedger) -> Iterator[str]:
         if replies[ask_id] != due:
             yield f"ask {ask_id} ended as {ended} and has {replies[ask_id]} answers"
     for event in events:
+        if event.kind == "receive" and event.time_s > ledger.ended_s.get(event.msg_id, math.inf) + SLACK_S:
+            yield f"{event.actor} begins with ask {event.msg_id} ({event.type}), which has ended long before"
         if event.kind == "done" and event.msg_id in ledger.begun and event.msg_id not in accounted:
             yield f"{event.actor} has handled ask {event.msg_id} ({event.type}) and given no answer"
 

@@ -3,40 +3,50 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.cell import Cell
     from actors.delivery import Ask
     from actors.waits import Wait
 
-__all__ = ["AskLedger", "Ledger"]
-
-K = TypeVar("K")
-V = TypeVar("V")
+__all__ = ["AskLedger", "CellLedger"]
 
 
-class Ledger(dict[K, V]):
-    """A dict that remembers every value it ever held, in `ever`."""
+class CellLedger(dict[str, "Cell"]):
+    """The living actors, and all there ever were.
+
+    Attributes:
+        ever: each that was entered, with the capacity that its mailbox had then.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.ever: list[V] = []
+        self.ever: list[tuple[Cell, int]] = []
 
-    def __setitem__(self, key: K, value: V) -> None:
-        self.ever.append(value)
-        super().__setitem__(key, value)
+    def __setitem__(self, key: str, cell: Cell) -> None:
+        self.ever.append((cell, cell.mailbox.capacity))
+        super().__setitem__(key, cell)
 
 
 class AskLedger(dict[int, "Ask"]):
     """The open asks, with how each ended: `ended` holds the outcomes of each, which must be one.
 
+    Args:
+        clock: returns seconds.
+
     Attributes:
         begun: how often an ask was entered under each number.
         ended: number -> how it ended, each time it was taken out.
+        ended_s: number -> when it was taken out last.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
+        self._clock = clock
+        self.ended_s: dict[int, float] = {}
         self.begun: Counter[int] = Counter()
         self.ended: dict[int, list[str]] = {}
 
@@ -46,6 +56,7 @@ class AskLedger(dict[int, "Ask"]):
 
     def __delitem__(self, key: int) -> None:
         self.ended.setdefault(key, []).append(outcome(self[key]))
+        self.ended_s[key] = self._clock()
         super().__delitem__(key)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import math
+from typing import TYPE_CHECKING, Any, Final
 
 from actors.cell import Cell
 from actors.host import UNWIND_TURNS, Phase
-from actors.simulation.observer import AskLedger, Ledger
+from actors.lifecycle import State
+from actors.simulation.observer import AskLedger, CellLedger
+from actors.waits import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from actors.host import Host
     from actors.simulation.run import Simulation
 
-__all__ = ["leftovers", "lost", "overdue"]
+__all__ = ["SLACK_S", "conserved", "leftovers", "lost", "overdue"]
 
 # A handler that was interrupted has this long to unwind before its actor is given up.
 UNWIND_S: Final = 0.5
@@ -35,17 +38,61 @@ def overdue(host: Host) -> Iterator[str]:
         # One that is given up has some turns of the loop left, however long a late loop takes for them.
         if run is None or not run.open or run.turns_left < UNWIND_TURNS:
             continue
-        if run.deadline_s + UNWIND_S < now_s - SLACK_S:
-            yield f"a handler of {cell.ref} is at work at {now_s:.3f}, its deadline was {run.deadline_s:.3f}"
+        deadline_s = min(run.deadline_s, _asks_of(host).ended_s.get(run.cause_id, math.inf))
+        if deadline_s + UNWIND_S < now_s - SLACK_S:
+            yield (
+                f"a handler of {cell.ref} is at work at {now_s:.3f}; "
+                f"its deadline, or the end of its ask, was at {deadline_s:.3f}"
+            )
+
+
+def conserved(run: Simulation) -> Iterator[str]:
+    """Yield what is there too often or too rarely; asked before the clock moves on."""
+    yield from (fault for cell, capacity in _cells_of(run.host).ever for fault in _credits(cell, capacity))
+    jobs = run.executor.statistics()
+    if jobs["queued"] and jobs["running"] < run.executor.workers:
+        yield f"{jobs['queued']} jobs wait while {jobs['running']} of {run.executor.workers} are at work"
+    wanted = sum(wait.witness is Witness.JOB_SLOT for wait in run.host.waits) + run.loop.errands()
+    if jobs["queued"] + jobs["running"] > wanted:
+        yield f"{jobs['queued'] + jobs['running']} jobs hold places, and only {wanted} are waited for"
+
+
+def _credits(cell: Cell, capacity: int) -> Iterator[str]:
+    """The credit that a mailbox has given is what lies in it, in bytes and in messages."""
+    mailbox = cell.mailbox
+    lane: list[Any] = list(mailbox._user)  # noqa: SLF001 - what is counted is compared with what is there
+    taken = sum(not entry.reserved for entry in lane)
+    if taken > max(capacity, mailbox.capacity):
+        yield f"the mailbox of {cell.ref} holds {taken} messages, its capacity is {capacity}"
+    used = mailbox.bytes_used
+    if used != (held := sum(entry.nbytes for entry in lane)):
+        yield f"the mailbox of {cell.ref} has given credit for {used} bytes and holds {held}"
 
 
 def lost(host: Host) -> Iterator[str]:
-    """Yield open asks that nobody works on; asked when all tasks are blocked."""
+    """Yield what waits although nothing is on its way; asked when all tasks are blocked."""
     for ask_id, ask in host.delivery.asks.items():
         cell = ask.recipient
-        idle = isinstance(cell, Cell) and cell.phase is Phase.LIVE and cell.run is None
-        if not ask.future.done() and idle and not len(cell.mailbox):
+        if not ask.future.done() and isinstance(cell, Cell) and _idle(cell):
             yield f"ask {ask_id} is open, and {cell.ref} has an empty mailbox and nothing to do"
+    for wait in host.waits:
+        if (
+            not wait.future.done()
+            and wait.witness is Witness.MONITOR
+            and wait.target not in host.delivery.recipients
+        ):
+            yield f"{wait} is open, and {wait.target} has ended"
+    for cell in host.cells.values():
+        if cell.parent is not None and _idle(cell) and _runs(cell) and not _runs(cell.parent):
+            yield f"{cell.ref} is left in {cell.lifecycle}, and {cell.parent.ref} is {cell.parent.lifecycle}"
+
+
+def _idle(cell: Cell) -> bool:
+    return cell.phase is Phase.LIVE and cell.run is None and not len(cell.mailbox)
+
+
+def _runs(cell: Cell) -> bool:
+    return cell.lifecycle.state is State.RUNNING
 
 
 def leftovers(run: Simulation) -> Iterator[str]:
@@ -65,8 +112,8 @@ def leftovers(run: Simulation) -> Iterator[str]:
 
 
 def _mailboxes(host: Host) -> Iterator[str]:
-    assert isinstance(host.cells, Ledger)  # noqa: S101 - put there by the run
-    for cell in host.cells.ever:
+    for cell, _ in _cells_of(host).ever:
+        yield from _credits(cell, cell.mailbox.capacity)
         if len(cell.mailbox):
             yield f"{len(cell.mailbox)} messages lie in the mailbox of {cell.ref}, which has ended"
         if cell.asks:
@@ -76,9 +123,18 @@ def _mailboxes(host: Host) -> Iterator[str]:
 
 
 def _asks(host: Host) -> Iterator[str]:
-    asks = host.delivery.asks
-    assert isinstance(asks, AskLedger)  # noqa: S101 - put there by the run
+    asks = _asks_of(host)
     for ask_id, begun in asks.begun.items():
         ended = asks.ended.get(ask_id, [])
         if begun != 1 or len(ended) != 1:
             yield f"ask {ask_id} began {begun} times and ended {len(ended)} times: {ended}"
+
+
+def _asks_of(host: Host) -> AskLedger:
+    assert isinstance(host.delivery.asks, AskLedger)  # noqa: S101 - put there by the run
+    return host.delivery.asks
+
+
+def _cells_of(host: Host) -> CellLedger:
+    assert isinstance(host.cells, CellLedger)  # noqa: S101 - put there by the run
+    return host.cells

@@ -60,7 +60,7 @@ class Report:
         if self.ok:
             return head
         first = self.failures[0]
-        return f"{head}\n{tell(first.seed, first.problems, first.events)}"
+        return f"{head}\n{tell(first.name, first.problems, first.events)}"
 
 
 def simulate(

@@ -46,9 +46,9 @@ def tell_event(event: TraceEvent) -> str:
     return f"{event.time_s:10.3f} s  {who} {what}" + (f"  [{', '.join(numbers)}]" if numbers else "")
 
 
-def tell(seed: int, problems: Iterable[str], events: list[TraceEvent]) -> str:
-    """The problems of a run, and the last of the events that led to them."""
-    lines = [f"seed {seed}:", *(f"  - {problem}" for problem in problems), "what happened:"]
+def tell(run: str, problems: Iterable[str], events: list[TraceEvent]) -> str:
+    """The problems of a run with this name, and the last of the events that led to them."""
+    lines = [f"{run}:", *(f"  - {problem}" for problem in problems), "what happened:"]
     if len(events) > EVENTS_MAX:
         lines.append(f"  ... {len(events) - EVENTS_MAX} events before")
     return "\n".join([*lines, *(tell_event(event) for event in events[-EVENTS_MAX:])])

@@ -11,7 +11,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from actors import ending, snapshots
+from actors import ending, epochs, snapshots, watching
 from actors.cell import Cell
 from actors.context import Context
 from actors.delivery import Delivery
@@ -21,7 +21,7 @@ from actors.host import Vigil
 from actors.mailbox import Mailbox
 from actors.system import ActorSystem
 from actors.waits import Deadlines, Wait
-from tests.helpers import scenarios
+from tests.helpers import scenarios, storms
 
 if TYPE_CHECKING:
     import pytest
@@ -243,5 +243,132 @@ MUTANTS = (
         "the end of an epoch wakes nobody",
         scenarios.epochs,
         (Change(EpochWaits, "add", "wait.succeed(lifecycle)", "pass"),),
+    ),
+    Mutant(
+        "children end after their parent",
+        scenarios.families,
+        (
+            Change(ending, "terminate", "await wait.future", "pass"),
+            Change(ending, "finalise", "_abandon_children(cell, reason)", "pass"),
+        ),
+    ),
+    Mutant(
+        "the end of a later life is told twice",
+        scenarios.watchers,
+        (
+            Change(
+                ending,
+                "_announce",
+                "for hearer in hearers:",
+                "for hearer in hearers * min(2, cell.incarnation):",
+            ),
+        ),
+    ),
+    Mutant(
+        "a watch outlives the life that asked for it",
+        storms.watch_churn,
+        (
+            Change(ending, "_announce", " if watcher.incarnation == life", ""),
+            Change(watching, "unwatch_all", "target.watchers.pop(watcher.ref.path, None)", "pass"),
+        ),
+    ),
+    Mutant(
+        "a stop takes longer than it may",
+        scenarios.stops,
+        (
+            Change(
+                ending,
+                "begin_stop",
+                "cell.host.alarm(budget_s, lambda",
+                "cell.host.alarm(budget_s + 1, lambda",
+            ),
+        ),
+    ),
+    Mutant(
+        "an ask that has ended is handled",
+        scenarios.impatience,
+        (Change(Cell, "_begin", "elif ask.future.done():", "elif False:"),),
+    ),
+    Mutant(
+        "who has left goes on being worked for",
+        scenarios.impatience,
+        (Change(Cell, "leave", "self.interrupt(", "bool() and self.interrupt("),),
+    ),
+    Mutant(
+        "the system lane is read last",
+        scenarios.watchers,
+        (Change(Mailbox, "get", "if self._system:", "if self._system and not self._user:"),),
+    ),
+    Mutant(
+        "who waits for room is overtaken",
+        scenarios.crowding,
+        (
+            Change(
+                Mailbox,
+                "queue_for_room",
+                "self._room.append((entry, admitted))",
+                "self._room.appendleft((entry, admitted))",
+            ),
+        ),
+    ),
+    Mutant(
+        "a deadline grows on its way down",
+        storms.descent,
+        (Change(Context, "_deadline_s", "return min(", "return max("),),
+    ),
+    Mutant(
+        "a reminder outlives the life that set it",
+        storms.reminders,
+        (Change(Context, "tell_later", "cell.incarnation == self._incarnation and ", ""),),
+    ),
+    Mutant(
+        "a foreign awaitable is left behind",
+        storms.foreign_waits,
+        (Change(Context, "wait", "cell.host.give_up(inner, cell.ref.path)", "pass"),),
+    ),
+    Mutant(
+        "an actor that is started again misses the epoch",
+        scenarios.epochs,
+        (Change(epochs, "join_running", "scope is None or cell.ref not in scope.children", "True"),),
+    ),
+    Mutant(
+        "an actor that is started again begins an epoch that is ending",
+        storms.epochs_pressed,
+        (Change(epochs, "join_running", "if scope.finishing:", "if False:"),),
+    ),
+    Mutant(
+        "an epoch ends before the children have ended it",
+        scenarios.epochs,
+        (Change(epochs, "_finish_children", "pending = list(scope.children)", "pending = []"),),
+    ),
+    Mutant(
+        "an epoch that failed goes on in the children",
+        storms.epochs_pressed,
+        (Change(epochs, "_abort_children", "recipient is not None", "False"),),
+    ),
+    Mutant(
+        "a wait for an epoch is left when its actor ends",
+        storms.epochs_stopped,
+        (Change(EpochWaits, "fail", "wait.fail(error)", "pass"),),
+    ),
+    Mutant(
+        "a dead letter is not counted",
+        scenarios.impatience,
+        (Change(Delivery, "_drop", "self.dead_letters[reason] += 1", "pass"),),
+    ),
+    Mutant(
+        "a receiver that is closed lets its reader wait",
+        storms.subscribers,
+        (Change(Mailbox, "close", "self._wake()", "pass"),),
+    ),
+    Mutant(
+        "a credit is leaked",
+        scenarios.crowding,
+        (Change(Mailbox, "get", "self.bytes_used -= entry.nbytes", "pass"),),
+    ),
+    Mutant(
+        "a credit is not given back by who is dropped",
+        scenarios.crowding,
+        (Change(Mailbox, "pop_oldest", "self.bytes_used -= entry.nbytes", "pass"),),
     ),
 )

@@ -123,15 +123,17 @@ class Coordinator(Performer):
 
 
 class Observer(Director):
-    """Counts what it hears of the ends of others; twice of one end is an error."""
+    """Hears of ends; twice of one is an error, but for a promised restart that is called off."""
 
     def __init__(self, log: list[str] | None = None, tag: str = "") -> None:
         super().__init__(log, tag)
-        self.heard: set[tuple[ActorRef[Any], int]] = set()
+        self.heard: set[tuple[ActorRef[Any], int, bool]] = set()
 
     async def on_down(self, down: Down, ctx: Context) -> None:
-        assert (down.ref, down.incarnation) not in self.heard or not down.incarnation, f"heard twice: {down}"
-        self.heard.add((down.ref, down.incarnation))
+        if down.incarnation and down.reason != "between two lives":  # else it has asked for it, maybe again
+            end = (down.ref, down.incarnation, down.restarting)
+            assert end not in self.heard, f"heard twice: {down}"
+            self.heard.add(end)
 
 
 class Worker(Performer):
@@ -160,7 +162,7 @@ class Stale(Performer):
 
 async def fan_out(sim: Simulation) -> None:
     """Many callers ask many actors at once."""
-    refs = [await _spawned(sim, Performer, supervision=supervised()) for _ in range(3)]
+    refs = [await spawned(sim, Performer, supervision=supervised()) for _ in range(3)]
     asks = [sim.call(sim.system.ask(ref, Echo(ref.path), timeout_s=5.0)) for ref in refs for _ in range(3)]
     answers = await asyncio.gather(*asks)
     assert [answer.text for answer in answers] == [ref.path for ref in refs for _ in range(3)]
@@ -168,16 +170,16 @@ async def fan_out(sim: Simulation) -> None:
 
 async def epochs(sim: Simulation) -> None:
     """A three-level tree runs epochs; in the second one leaf of a branch crashes and is restarted."""
-    root = await _spawned(sim, Coordinator, name="root", supervision=supervised())
+    root = await spawned(sim, Coordinator, name="root", supervision=supervised())
     epochs = itertools.count(1)  # one that failed is over, and its number with it
     for _ in range(3):
-        answer = await _insist(sim, lambda: sim.system.ask(root, RunEpoch(next(epochs)), timeout_s=60.0))
+        answer = await insist(sim, lambda: sim.system.ask(root, RunEpoch(next(epochs)), timeout_s=60.0))
         assert sim.faulty or answer.text in {"1, 1", "2, 2", "3, 3"}
     lifecycle = await sim.system.wait_epoch(root, 3, timeout_s=1.0)
     assert sim.faulty or (lifecycle.failure is None and lifecycle.epoch == 3)
 
 
-async def _insist(sim: Simulation, attempt: Callable[[], Awaitable[R]]) -> R:
+async def insist(sim: Simulation, attempt: Callable[[], Awaitable[R]]) -> R:
     """Try again where a fault may be the reason; without faults there is no second try."""
     for _ in range(4):
         try:
@@ -189,13 +191,13 @@ async def _insist(sim: Simulation, attempt: Callable[[], Awaitable[R]]) -> R:
     return await attempt()
 
 
-async def _spawned(sim: Simulation, actor: type[A], **options: Any) -> ActorRef[A]:
-    return await _insist(sim, lambda: sim.system.spawn(actor, **options))
+async def spawned(sim: Simulation, actor: type[A], *args: Any, **options: Any) -> ActorRef[A]:
+    return await insist(sim, lambda: sim.system.spawn(actor, *args, **options))
 
 
 async def stops(sim: Simulation) -> None:
     """Two callers stop a tree at random moments, while it is asked and told, and a third shuts all down."""
-    top = await _spawned(sim, Branch, name="top", supervision=supervised())
+    top = await spawned(sim, Branch, name="top", supervision=supervised())
     refs = [top, *(cell.ref for cell in sim.host.cells.values() if cell.parent is not None)]
     deadline_s = sim.random.choice((0.0, 0.1, 5.0))
 
@@ -220,12 +222,12 @@ async def stops(sim: Simulation) -> None:
 
 async def watchers(sim: Simulation) -> None:
     """Two actors watch a third that fails; one of them fails too and watches again; parents hear as well."""
-    target = await _spawned(sim, Performer, name="target", supervision=supervised(2))
-    eyes = [await _spawned(sim, Observer, name=name, supervision=supervised()) for name in ("left", "right")]
+    target = await spawned(sim, Performer, name="target", supervision=supervised(2))
+    eyes = [await spawned(sim, Observer, name=name, supervision=supervised()) for name in ("left", "right")]
 
     async def watch(ref: ActorRef[Any]) -> None:
         for _ in range(3):
-            await _try(sim, ref, WatchIt(target))
+            await attempt(sim, ref, WatchIt(target))
             await asyncio.sleep(sim.random.random() * 0.2)
 
     async def disturb() -> None:
@@ -248,7 +250,7 @@ async def watchers(sim: Simulation) -> None:
 
 async def jobs(sim: Simulation) -> None:
     """Jobs of random length, some past their deadline, more than there are threads."""
-    refs = [await _spawned(sim, Worker, supervision=supervised()) for _ in range(4)]
+    refs = [await spawned(sim, Worker, supervision=supervised()) for _ in range(4)]
     asks = [
         sim.call(sim.system.ask(ref, Sleep(seconds), timeout_s=9.0)) for ref in refs for seconds in (0.1, 2.0)
     ]
@@ -258,7 +260,7 @@ async def jobs(sim: Simulation) -> None:
 
 async def impatience(sim: Simulation) -> None:
     """Callers leave at random moments; what they asked for is stopped, and the actors go on."""
-    ref = await _insist(
+    ref = await insist(
         sim,
         lambda: sim.system.spawn(
             Performer, name="patient", capacity=2, handler_timeout_s=1.0, supervision=supervised()
@@ -266,8 +268,11 @@ async def impatience(sim: Simulation) -> None:
     )
 
     async def ask() -> None:
-        await _try(
-            sim, ref, Sleep(sim.random.choice((0.0, 0.1, 0.2))), timeout_s=sim.random.choice((0.1, 0.2, 3))
+        await attempt(
+            sim,
+            ref,
+            Sleep(sim.random.choice((0.0, 0.1, 0.2, 2.0))),
+            timeout_s=sim.random.choice((0.1, 0.2, 3)),
         )
 
     callers = [sim.call(ask()) for _ in range(6)]
@@ -283,7 +288,7 @@ async def impatience(sim: Simulation) -> None:
 
 async def crowding(sim: Simulation) -> None:
     """Small mailboxes of every policy, more messages than they hold."""
-    refs = [await _spawned(sim, Performer, capacity=2, overflow=overflow) for overflow in Overflow]
+    refs = [await spawned(sim, Performer, capacity=2, overflow=overflow) for overflow in Overflow]
 
     async def press(ref: ActorRef[Any]) -> None:
         for index in range(4):
@@ -291,26 +296,26 @@ async def crowding(sim: Simulation) -> None:
                 sim.system.tell(ref, Note(str(index)))
             except MailboxFull:
                 await asyncio.sleep(0.01)
-            await _try(sim, ref, Sleep(0.01), timeout_s=2.0)
+            await attempt(sim, ref, Sleep(0.01), timeout_s=2.0)
 
     await asyncio.gather(*(sim.call(press(ref)) for ref in refs for _ in range(3)))
 
 
 async def clinging(sim: Simulation) -> None:
     """A handler outlives its incarnation; its successor works undisturbed."""
-    ref = await _spawned(sim, Stale, name="stale", supervision=supervised())
-    await _try(sim, ref, Cling(), timeout_s=0.2)
+    ref = await spawned(sim, Stale, name="stale", supervision=supervised())
+    await attempt(sim, ref, Cling(), timeout_s=0.2)
 
     async def press() -> None:
         for _ in range(12):
-            await _try(sim, ref, Sleep(0.2), timeout_s=1.0)
+            await attempt(sim, ref, Sleep(0.2), timeout_s=1.0)
 
     await asyncio.gather(*(sim.call(press()) for _ in range(2)))
 
 
 async def families(sim: Simulation) -> None:
     """Actors start, stop and lose children of their own, while they are asked."""
-    top = await _spawned(sim, Director, name="top", supervision=supervised())
+    top = await spawned(sim, Director, name="top", supervision=supervised())
 
     async def raise_children(name: str) -> None:
         for _ in range(3):
@@ -354,7 +359,7 @@ class Household(Director):
 
 async def groups(sim: Simulation) -> None:
     """Members of two groups fail, are stopped and are asked; who starts again, and when, is looked up."""
-    house = await _spawned(sim, Household, name="house", supervision=supervised(5))
+    house = await spawned(sim, Household, name="house", supervision=supervised(5))
     names = [f"{strategy.value}-{index}" for strategy in GROUPS for index in range(3)]
 
     async def press(name: str) -> None:
@@ -370,11 +375,11 @@ async def groups(sim: Simulation) -> None:
 
     callers = [sim.call(press(name)) for name in sim.random.sample(names, 3)]
     if sim.random.random() < 0.3 and (cell := sim.host.cells.get(f"/house/{sim.random.choice(names)}")):
-        await _try(sim, house, StopChild(cell.ref, 0.5))
+        await attempt(sim, house, StopChild(cell.ref, 0.5))
     await asyncio.wait(callers)
     await asyncio.sleep(30.0)
     for strategy in GROUPS:
-        assert not (found := list(disorder(sim.events(), strategy))), found
+        assert not (found := list(disorder(sim.tracer.events(), strategy))), found
     standing = {cell.name: cell.phase for cell in sim.host.cells.values() if cell.parent is not None}
     assert sim.faulty or set(standing.values()) <= {Phase.LIVE}, standing
 
@@ -483,19 +488,19 @@ async def snapshots(sim: Simulation) -> None:
     """What is kept at the end of an epoch is there in the next life, and nothing else."""
     kept: dict[ActorRef[Any], tuple[int, ...]] = {}
     wrong: list[str] = []
-    root = await _insist(
+    root = await insist(
         sim, lambda: sim.system.spawn(Archive, kept, wrong, name="archive", supervision=supervised())
     )
     for epoch in (1, 2, 3):
-        await _try(sim, root, RunEpoch(epoch), timeout_s=30.0)
+        await attempt(sim, root, RunEpoch(epoch), timeout_s=30.0)
         for cell in list(sim.host.cells.values()):
             if cell.parent is not None and sim.random.random() < 0.3:
-                await _try(sim, cell.ref, Fail())
+                await attempt(sim, cell.ref, Fail())
         await asyncio.sleep(1.0)
     assert not wrong, wrong
 
 
-async def _try(sim: Simulation, ref: ActorRef[Any], body: Any, timeout_s: float = 5.0) -> None:
+async def attempt(sim: Simulation, ref: ActorRef[Any], body: Any, timeout_s: float = 5.0) -> None:
     try:
         await sim.system.ask(ref, body, timeout_s=timeout_s)
     except ActorError:

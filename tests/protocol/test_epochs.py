@@ -541,3 +541,44 @@ def test_a_hundred_epochs_leave_nothing_behind() -> None:
             assert await system.ask(lead, Echo("alive"), timeout_s=1) == Note("alive")
 
     run_virtual(scenario)
+
+
+@virtual
+async def test_an_epoch_is_not_over_while_a_child_that_is_being_stopped_still_works_in_it() -> None:
+    class Lead(Performer):
+        async def on_start(self, ctx: Context) -> None:
+            self.child = await ctx.spawn(Performer, self.log, "child", name="child")
+
+        @on(RunEpoch)
+        async def run(self, msg: RunEpoch, ctx: Context) -> Note:
+            async with ctx.epoch(msg.epoch, timeout_s=msg.timeout_s):
+                ctx.tell(self.child, Sleep(1.0))
+                await asyncio.sleep(0.5)  # in which it is stopped, and may finish what it has begun
+            return Note("over")
+
+    async def run(timeout_s: float) -> tuple[Note | AskFailed, float, list[str]]:
+        log: list[str] = []
+        loop = asyncio.get_running_loop()
+        async with ActorSystem() as system:
+            lead = await system.spawn(Lead, log, "lead")
+            begun_s = loop.time()
+            asked = asyncio.create_task(system.ask(lead, RunEpoch(1, timeout_s=timeout_s), timeout_s=9.0))
+            await asyncio.sleep(0.2)
+            child = next(iter(system.tree()[0].children))
+            assert child.path.endswith("/child")
+            stopping = asyncio.create_task(system.stop(ActorRef(child.path, 2), timeout_s=5.0))
+            (answer,) = await asyncio.gather(asked, return_exceptions=True)
+            took_s, seen = loop.time() - begun_s, list(log)
+            await stopping
+        assert isinstance(answer, Note | AskFailed)
+        return answer, took_s, seen
+
+    answer, took_s, log = await run(timeout_s=5.0)
+    assert answer == Note("over")
+    assert took_s == pytest.approx(1.0)
+    assert log[-3:-1] == ["slept", "stop child"]
+
+    answer, took_s, _ = await run(timeout_s=0.7)
+    assert isinstance(answer, AskFailed)
+    assert answer.error_type == "EpochFailed"
+    assert took_s == pytest.approx(0.7)

@@ -26,7 +26,7 @@ from actors import (
     on,
 )
 from actors.waits import Origin, Witness
-from tests.helpers.cast import Director, Echo, Note, Performer, Relay, Sleep, Spawn
+from tests.helpers.cast import Director, Echo, Fail, Note, Performer, Relay, Sleep, Spawn, supervised
 from tests.helpers.virtual_loop import settle, virtual
 
 Script = Callable[[Context], Awaitable[Any]]
@@ -373,3 +373,20 @@ async def test_tell_later_comes_later_and_only_while_its_sender_lives() -> None:
         await system.stop(ref)
         await asyncio.sleep(10)
         assert log.count("note from 1") == 1
+
+
+@virtual
+async def test_tell_later_says_nothing_between_two_lives_and_nothing_to_the_second() -> None:
+    class Forgetful(Performer):
+        async def on_start(self, ctx: Context) -> None:
+            if ctx.incarnation == 1:
+                ctx.tell_later(1.0, ctx.self_ref, Note("of the first life"))
+
+    async with ActorSystem() as system:
+        log: list[str] = []
+        ref = await system.spawn(Forgetful, log, supervision=supervised(backoff_s=2.0))
+        await asyncio.sleep(0.5)
+        system.tell(ref, Fail())  # it is down from 0.5 s to 2.5 s
+        await asyncio.sleep(5.0)
+        assert await system.ask(ref, Echo("second life"), timeout_s=1.0) == Note("second life")
+        assert not [line for line in log if line.startswith("note")]

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from actors import ActorError, Context, JobToken
+from actors import Actor, ActorError, Context, JobToken
 from actors.simulation import (
     Deadlock,
     Faults,
@@ -21,10 +21,11 @@ from actors.simulation import (
     simulate,
 )
 from tests.helpers.cast import Echo, Fail, Performer, supervised
-from tests.helpers.scenarios import SCENARIOS, Leaf, fan_out, impatience
+from tests.helpers.catalogue import ALL_SCENARIOS
+from tests.helpers.scenarios import Leaf, epochs, fan_out
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize("scenario", ALL_SCENARIOS.values(), ids=ALL_SCENARIOS)
 @pytest.mark.parametrize("seed", [0, 7])
 def test_the_same_seed_gives_the_same_trace(scenario: Scenario, seed: int) -> None:
     first, second = (replay(scenario, seed, Faults.everything(1.0)) for _ in range(2))
@@ -178,6 +179,20 @@ def test_a_likelihood_is_a_likelihood(likelihood: float) -> None:
 
 
 def test_every_kind_of_fault_is_injected() -> None:
-    report = simulate(impatience, seeds=100, faults=Faults.everything(1.0))
+    report = simulate(epochs, seeds=100, faults=Faults.everything(1.0))
     report.check()
     assert set(report.faults) == set(Faults.__dataclass_fields__)
+
+
+def test_a_fault_is_counted_when_it_takes_effect() -> None:
+    class Silent(Actor):
+        pass
+
+    async def nothing_to_break(sim: Simulation) -> None:
+        await sim.system.spawn(Silent)  # it handles nothing, so that no error can be raised in a handler
+        await asyncio.sleep(1.0)
+
+    report = simulate(nothing_to_break, seeds=50, faults=Faults(error=1.0, stall=1.0, stuck_job=1.0))
+    report.check()
+    assert set(report.faults) <= {"error", "stall"}  # in `on_start`
+    assert "stuck_job" not in report.faults

@@ -1,0 +1,32 @@
+"""Which scenarios are searched, under which faults."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from actors.simulation import Faults
+from tests.helpers.scenarios import SCENARIOS
+from tests.helpers.storms import STORMS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from actors.simulation import Scenario
+
+__all__ = ["ALL_SCENARIOS", "MIXTURES", "QUIET"]
+
+QUIET: Final = "nothing"
+
+MIXTURES: Final[Mapping[str, Faults]] = {
+    QUIET: Faults(),
+    "something": Faults.everything(),
+    # Without an early end of everything, so that restarts and what follows from them have their time.
+    "losses": Faults(
+        error=0.8, crash=0.8, kill=0.8, stall=0.5, slow_actor=0.5, full_mailbox=0.5, stuck_job=0.5, stop=0.3
+    ),
+    "everything": Faults.everything(1.0),
+}
+
+ALL_SCENARIOS: Final[Mapping[str, Scenario]] = {
+    scenario.__name__: scenario for scenario in (*SCENARIOS, *STORMS)
+}
