@@ -2,7 +2,8 @@
 
 A cell outlives the incarnations of its actor: it keeps the address, the mailbox and the place in the tree,
 and starts the next incarnation when its parent's supervision says so. It decides nothing itself that a
-table or a pure function can decide: `lifecycle.advance`, `supervision.on_child_exit`.
+table or a pure function can decide: `lifecycle.advance`, `supervision.on_child_exit`. How an actor comes
+into the tree is in `starting`, how an incarnation ends in `ending`.
 
 Who calls whom, for one request:
 
@@ -17,9 +18,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from actors import epochs, handling
+from actors import ending, epochs, handling, siblings, snapshots, starting, watching
 from actors.context import Context
-from actors.delivery import Ask, Entry
+from actors.ending import UNWIND_S
 from actors.errors import ActorDown, ActorError, MessageError, Refused
 from actors.exits import end_reason, pass_on
 from actors.host import (
@@ -35,35 +36,26 @@ from actors.host import (
     Vigil,
 )
 from actors.lifecycle import Event, Lifecycle, State, advance
-from actors.messages import ActorRef, Down, Wake
+from actors.messages import ActorRef
 from actors.reasons import describe, failure_of
-from actors.supervision import GiveUp, Restart, on_child_exit
-from actors.waits import OUTSIDE, Origin, Wait, Witness
-from actors.wire import Codec
+from actors.waits import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from actors.actor import Actor
+    from actors.delivery import Ask, Entry
     from actors.mailbox import Mailbox
+    from actors.waits import Wait, Witness
 
-__all__ = ["Cell", "spawn", "stop"]
+__all__ = ["Cell"]
 
 LOGGER: Final = logging.getLogger("actors")
 
-# How long a handler that was cancelled may take to unwind before its incarnation is given up.
-UNWIND_S: Final = 0.5
-# Shares of a stop's budget: until when the queue is drained, and how long a hook may take of what is left.
-DRAIN_SHARE: Final = 0.4
+# How much of what is left of a stop's budget a hook may take.
 HOOK_SHARE: Final = 0.5
-CHILDREN_SHARE: Final = 0.8
-STOP_S: Final = 5.0
 # After so many messages in a row an actor lets others run, even if no handler of its own ever suspends.
 TURN_MESSAGES: Final = 64
-# Ends are carried out recursively; nobody needs a deeper tree.
-DEPTH_MAX: Final = 100
-# A path travels several times in one head.
-PATH_CHARS_MAX: Final = 1024
 
 
 class Cell:
@@ -75,7 +67,7 @@ class Cell:
         self,
         host: Host,
         parent: Cell | None,
-        name: str,
+        name: str | None,
         spec: ChildSpec,
         mailbox: Mailbox[Entry],
     ) -> None:
@@ -83,14 +75,14 @@ class Cell:
         self.host = host
         self.parent = parent
         self.spec = spec
-        self.ref: ActorRef[Any] = ActorRef(f"{parent.ref.path if parent else ''}/{name}", host.uids)
+        self.name = f"{spec.actor.__name__.lower()}-{host.uids}" if name is None else name
+        self.ref: ActorRef[Any] = ActorRef(f"{parent.ref.path if parent else ''}/{self.name}", host.uids)
         self.path = self.ref.path
-        self.name = name
         self.depth: int = parent.depth + 1 if parent is not None else 1
         self.mailbox = mailbox
         self.asks: dict[int, Ask] = {}
         self.children: dict[str, Cell] = {}
-        self.watchers: dict[str, tuple[Cell, int]] = {}
+        self.watchers: dict[str, tuple[watching.Watcher, int]] = {}
         self.phase = Phase.STARTING
         self.lifecycle = Lifecycle()
         self.scope: epochs.Scope | None = None
@@ -99,16 +91,20 @@ class Cell:
         self._vigil = Vigil(self)
         self._unasked = Origin(self.ref.path)
         self.start_wait: Wait | None = None
-        self._end_waits: list[Wait] = []
-        self._epoch_waits = epochs.EpochWaits()
+        self.end_waits: list[Wait] = []
+        self.epoch_waits = epochs.EpochWaits()
         self._task: asyncio.Task[None] | None = None
-        self._exits_s: list[float] = []
+        self.exits_s: list[float] = []
         self._failure: BaseException | None = None
         self._drain = True
-        self._stop_alarms: list[Alarm] = []
-        self._stop_deadline_s = 0.0
-        self._restart_alarm: Alarm | None = None
-        self._watched: list[Cell] = []
+        self.stop_alarms: list[Alarm] = []
+        self.stop_deadline_s = 0.0
+        self.restart_alarm: Alarm | None = None
+        self.watched: list[Cell] = []
+        self.siblings: siblings.Siblings | None = None
+        self.recycled = ""
+        self.keeper: snapshots.Keeper | None = None
+        self.snapshot: Entry | None = None
         self._told = False
 
     # What other parts of the runtime call
@@ -122,24 +118,24 @@ class Cell:
         self, name: str | None, spec: ChildSpec, mailbox: Mailbox[Entry], deadline_s: float
     ) -> ActorRef[Any]:
         """Start a child; see `Context.spawn`."""
-        return await spawn(self.host, self, name, spec, mailbox, deadline_s)
+        return await starting.start(Cell(self.host, self, name, spec, mailbox), deadline_s)
 
     def watch(self, ref: ActorRef[Any]) -> None:
         """Have this incarnation hear of the ends of `ref`."""
-        target = self.host.cells.get(ref.path)
-        if target is not None and target.ref == ref:
-            target.watchers[self.ref.path] = (self, self.incarnation)
-            self._watched.append(target)
-            self.trace("watch", type_=ref.path)
-            if target.phase is Phase.RESTARTING:
-                down = Down(ref, target.incarnation, "between two lives", restarting=True)
-                self.host.delivery.tell_system(self.origin, self, down)
-        else:
-            self.host.delivery.tell_system(self.origin, self, Down(ref, 0, "no such actor", restarting=False))
+        watching.watch(self.host, self, ref)
+
+    def unwatch(self, ref: ActorRef[Any]) -> None:
+        """Hear no more of the ends of `ref`."""
+        watching.unwatch(self.host, self, ref)
+
+    @property
+    def hears(self) -> bool:
+        """Whether it reads what it is told: in shutdown it has read its last message."""
+        return self._task is not None and self.lifecycle.state is not State.SHUTDOWN
 
     async def stop_below(self, target: Cell, deadline_s: float) -> None:
         """Stop an actor below and wait for its end."""
-        await stop(target, self.origin, deadline_s)
+        await ending.stop(target, self.origin, deadline_s)
 
     @property
     def origin(self) -> Origin:
@@ -158,8 +154,9 @@ class Cell:
         self.phase = Phase.STARTING
         self.lifecycle, self.scope = Lifecycle(), None
         self._failure = None
+        self._drain = True
         self._told = False
-        self._restart_alarm = None
+        self.restart_alarm = None
         self._task = self.host.start_task(self._live(), self, self._forget_task)
         self.trace("start", type_=self.spec.actor.__name__)
 
@@ -193,67 +190,49 @@ class Cell:
             run.turns_left -= 1
             self.host.loop.call_soon(self._give_up, run)
         elif run.open:
-            self.abandon(f"a handler did not end within {UNWIND_S} s of being cancelled")
+            ending.abandon(self, f"a handler did not end within {UNWIND_S} s of being cancelled")
+
+    def fail_soon(self, error: BaseException) -> None:
+        """Fail with `error` once the handler that runs now has ended."""
+        if self._failure is None:
+            self._failure = error
+            self.wake()
 
     def fail_from_child(self, reason: str) -> None:
         """Fail because a child is lost for good and its supervision says `escalate`."""
         if self.phase in {Phase.STARTING, Phase.LIVE} and self._failure is None:
-            self._failure = ActorError(reason)
+            self.fail_soon(ActorError(reason))
             self.interrupt(Interruption.FAILED)
-            self.mailbox.put_urgent(_WAKE)
 
-    def begin_stop(self, deadline_s: float, reason: str = "stopped") -> None:
-        """Start an ordinary stop that has ended by `deadline_s`, in the worst case by `abandon`."""
-        if self.ended or (self._stop_alarms and deadline_s >= self._stop_deadline_s):
-            return
-        self.mailbox.close()
-        self._stop_deadline_s = deadline_s
-        budget_s = max(0.0, deadline_s - self.host.loop.time())
-        self._stop_alarms += [
-            self.host.alarm(DRAIN_SHARE * budget_s, self._stop_draining),
-            self.host.alarm(budget_s, lambda: self.abandon(f"{reason}, not in time")),
-        ]
-        if self.phase is Phase.RESTARTING:
-            self._finalise(reason, failed=False)
-            return
-        self.phase = Phase.STOPPING
-        self.mailbox.put_urgent(_WAKE)
-
-    def _stop_draining(self) -> None:
+    def stop_draining(self) -> None:
+        """Handle no more of what is queued: this part of a stop's budget is used up."""
         self._drain = False
-        self.mailbox.put_urgent(_WAKE)
+        self.wake()
         if self.run is not None and self.run.cause_id:  # a hook has a limit of its own
             self.interrupt(Interruption.STOPPED)
 
-    def abandon(self, reason: str) -> None:
-        """End this incarnation now, whatever its task is doing; the task is left behind if it must be."""
-        if self.ended or self.phase is Phase.RESTARTING:
-            return
-        self._abandon_children(reason)
+    def release_task(self) -> asyncio.Task[None] | None:
+        """Return the task of this incarnation, which is the cell's no more."""
         task, self._task, self.run = self._task, None, None
-        if task is not None and not task.done():
-            self.host.strays[task] = self.ref.path
-            task.cancel()
-        self._finalise(reason, failed=not self._stop_alarms)
+        return task
 
-    def _abandon_children(self, reason: str) -> None:
-        for child in reversed(list(self.children.values())):
-            child.begin_stop(self.host.loop.time(), reason)  # so that it is not started again
-            child.abandon(reason)
+    def wake(self) -> None:
+        """Have the actor look up from its mailbox: something else has changed."""
+        self.mailbox.put_urgent(ending.WAKE)
 
     def wait_for_end(self, wait: Wait) -> None:
         """Have `wait` end when this cell has ended for good."""
         if self.ended:
             wait.succeed(None)
         else:
-            self._end_waits.append(wait)
+            self.end_waits.append(wait)
 
     def wait_for_epoch(self, epoch: int, wait: Wait) -> None:
         """Have `wait` end when `epoch` is over here; at once if it is, or the actor is in shutdown."""
-        if self.ended or self.phase is Phase.STOPPING:
+        if self.ended or (self.phase is Phase.STOPPING and not self.recycled):
             wait.fail(ActorDown(self.ref.path, "in shutdown"))
         else:
-            self._epoch_waits.add(epoch, wait, self.lifecycle)
+            self.epoch_waits.add(epoch, wait, self.lifecycle)
 
     def move(self, event: Event, epoch: int | None = None, *, failure: str = "") -> None:
         """Move the lifecycle.
@@ -264,7 +243,7 @@ class Cell:
         self.lifecycle = advance(self.lifecycle, event, epoch, failure=failure)
         self.trace("state", type_=str(self.lifecycle), detail=self.lifecycle.failure or "")
         if event is not Event.STOP:  # an epoch that is cut short is not over: its waits end with the actor
-            self._epoch_waits.moved(self.lifecycle)
+            self.epoch_waits.moved(self.lifecycle)
 
     def trace(self, kind: str, *, msg_id: int = 0, type_: str = "", detail: str = "") -> None:
         """Record an event of this actor."""
@@ -291,11 +270,11 @@ class Cell:
             reason, failed = describe(error), True
             self._log(error)
         if self.incarnation == incarnation and self._task is asyncio.current_task():
-            await self._terminate()
+            await ending.terminate(self)
         if self.incarnation == incarnation and self._task is asyncio.current_task():
-            stopping = bool(self._stop_alarms)
+            stopping = bool(self.stop_alarms)
             reason = f"{reason} (while stopping)" if failed and stopping else reason
-            self._finalise(reason, failed=failed and not stopping)
+            ending.finalise(self, reason, failed=failed and not stopping)
 
     def _log(self, error: BaseException) -> None:
         """Log what nobody would hear of otherwise: an error that is not the answer to an ask or a spawn."""
@@ -304,10 +283,14 @@ class Cell:
 
     async def _serve_until_end(self, actor: Actor, ctx: Context) -> None:
         try:
+            self.keeper = snapshots.keeper_of(actor, ctx)
+            if self.snapshot is not None:
+                await self._hook("restore", snapshots.restore(self.snapshot, actor, ctx))
             await self._hook("on_start", actor.on_start(ctx))
             await self._hook("joining the epoch", epochs.join_running(self))
             if self.phase is Phase.STARTING:
                 self.phase = Phase.LIVE
+                siblings.is_up(self)
             if self.start_wait is not None:
                 self.start_wait.succeed(None)
                 self.start_wait = None
@@ -337,7 +320,7 @@ class Cell:
                     return
                 await mailbox.arrival(loop)
                 continue
-            if entry is _WAKE:
+            if entry is ending.WAKE:
                 if self._is_over():
                     return
                 continue
@@ -431,8 +414,8 @@ class Cell:
     async def _hook(self, name: str, call: Coroutine[Any, Any, None]) -> None:
         now_s = self.host.loop.time()
         limit_s = self.spec.handler_timeout_s
-        if self._stop_alarms:
-            limit_s = min(limit_s, HOOK_SHARE * max(0.0, self._stop_deadline_s - now_s))
+        if self.stop_alarms:
+            limit_s = min(limit_s, HOOK_SHARE * max(0.0, self.stop_deadline_s - now_s))
         task = asyncio.current_task()
         if task is None or task is not self._task:
             call.close()
@@ -451,170 +434,9 @@ class Cell:
         if task is not self._task:
             raise Abandoned  # the actor has ended meanwhile: this task must touch nothing any more
 
-    # Its end
-
-    async def _terminate(self) -> None:
-        """End the children, in reverse order of their start, and wait until they have ended (law 1)."""
-        now_s = self.host.loop.time()
-        deadline_s = self._stop_deadline_s if self._stop_alarms else now_s + STOP_S
-        self.move(Event.STOP)
-        waits = []
-        for child in reversed(list(self.children.values())):
-            wait = self.open_wait(child.ref.path, "its end", deadline_s, Witness.MONITOR)
-            child.wait_for_end(wait)
-            child.begin_stop(now_s + CHILDREN_SHARE * max(0.0, deadline_s - now_s), "its parent ended")
-            waits.append(wait)
-        for wait in waits:
-            try:
-                await wait.future
-            except (ActorError, asyncio.CancelledError):
-                continue  # the child is abandoned by its own alarm before this wait can expire
-            finally:
-                self.host.waits.close(wait)
-
-    def _finalise(self, reason: str, *, failed: bool) -> None:
-        """Account for an incarnation's end: a Down for parent and watchers, an answer for each asker."""
-        self._abandon_children(reason)  # there are some only when `_terminate` was cut short
-        decision = self._decide(reason) if failed else GiveUp(reason)
-        restarting = isinstance(decision, Restart)
-        starting = self.start_wait is not None
-        self.phase = Phase.RESTARTING if restarting else Phase.ENDED
-        self._task = self.scope = None
-        self.trace("end", type_=self.spec.actor.__name__, detail=reason)
-        final = reason if isinstance(decision, Restart) else decision.reason
-        self._settle(ActorDown(self.ref.path, final, restarting=restarting))
-        if not restarting:
-            self._leave_tree(final)
-        # One for each end of an incarnation; and one more when a restart that was promised is called off.
-        self._announce(Down(self.ref, self.incarnation, final, restarting))
-        if isinstance(decision, Restart):
-            self.trace("restart", detail=f"in {decision.delay_s:g} s")
-            self._restart_alarm = self.host.alarm(decision.delay_s, self.start)
-        elif (
-            failed
-            and not starting
-            and self.parent is not None
-            and self.spec.supervision
-            and self.spec.supervision.escalate
-        ):
-            self.parent.fail_from_child(f"{self.ref} is lost: {final}")
-
-    def _decide(self, reason: str) -> Restart | GiveUp:
-        starting = self.start_wait is not None  # whoever spawns it hears of this, and it is not there
-        parent_ends = self.parent is not None and self.parent.phase is Phase.STOPPING
-        supervision = self.spec.supervision
-        if supervision is None or starting or parent_ends or self._stop_alarms or not self.host.delivery.open:
-            return GiveUp(reason)
-        now_s = self.host.loop.time()
-        decision = on_child_exit(reason, self._exits_s, now_s, supervision)
-        self._exits_s = [*(s for s in self._exits_s if now_s - s < supervision.window_s), now_s]
-        return decision
-
-    def _settle(self, down: ActorDown) -> None:
-        """End every ask that this incarnation owes an answer, and empty its mailbox."""
-        for ask in list(self.asks.values()):
-            ask.fail(down)
-        self.asks.clear()
-        for wait in self.host.waits.of(self.ref.path):  # of tasks that a handler has made and left
-            wait.fail(down)
-        for target in self._watched:
-            target.watchers.pop(self.ref.path, None)
-        self._watched.clear()
-        if self.start_wait is not None:
-            self.start_wait.fail(down)
-        for entry in self.mailbox.drain():
-            if entry.ask is None and entry is not _WAKE:
-                self.host.delivery.dead_letter(entry, "actor ended", self.origin)
-
-    def _leave_tree(self, reason: str) -> None:
-        self.mailbox.close()
-        if self._restart_alarm is not None:
-            self._restart_alarm.open = False
-        for alarm in self._stop_alarms:
-            alarm.open = False
-        self.host.delivery.recipients.pop(self.ref.path, None)
-        self.host.cells.pop(self.ref.path, None)
-        self.host.waits.forget(self.ref.path)
-        if self.parent is not None:
-            self.parent.children.pop(self.name, None)
-        for wait in self._end_waits:
-            wait.succeed(None)
-        self._end_waits.clear()
-        self._epoch_waits.fail(ActorDown(self.ref.path, reason))
-
-    def _announce(self, down: Down) -> None:
-        hearers = [cell for cell, life in self.watchers.values() if cell.incarnation == life]
-        if self.parent is not None and self.parent not in hearers:
-            hearers.append(self.parent)
-        for cell in hearers:  # one in shutdown has read its last message; as a parent it waits for the end
-            if cell.has_task and cell.lifecycle.state is not State.SHUTDOWN:
-                self.host.delivery.tell_system(self.origin, cell, down)
-
     def _forget_task(self, task: asyncio.Task[None]) -> None:
         self.host.tasks.pop(task, None)
         self.host.strays.pop(task, None)
         error = None if task.cancelled() else task.exception()  # so that asyncio does not miss it
         if task is self._task:  # `_live` has raised and was not abandoned: Ctrl-C, or a fault of the runtime
-            self._finalise(end_reason(error), failed=not isinstance(error, KeyboardInterrupt))
-
-
-async def spawn(
-    host: Host,
-    parent: Cell | None,
-    name: str | None,
-    spec: ChildSpec,
-    mailbox: Mailbox[Entry],
-    deadline_s: float,
-) -> ActorRef[Any]:
-    """Start an actor under `parent` and wait until it has started.
-
-    Raises:
-        ActorDown, Expired: it has not, and is gone.
-        ValueError: the name is taken, empty or has a slash.
-    """
-    name = f"{spec.actor.__name__.lower()}-{host.uids + 1}" if name is None else name
-    if not name.isprintable() or not name or "/" in name:
-        raise ValueError(f"an actor's name is printable, not empty and has no slash, got {name!r}")
-    cell = Cell(host, parent, name, spec, mailbox)
-    if cell.ref.path in host.delivery.recipients:
-        raise ValueError(f"{cell.ref} exists already: names are unique among living siblings")
-    if cell.depth > DEPTH_MAX:
-        raise ValueError(f"{cell.ref.path[:40]}... is deeper in the tree than {DEPTH_MAX} levels")
-    if len(cell.ref.path) > PATH_CHARS_MAX:
-        raise ValueError(f"the path {cell.ref.path[:40]}... is longer than {PATH_CHARS_MAX} characters")
-    cell.start_wait = wait = _wait_for_start(cell, deadline_s)  # before anything is registered: it may refuse
-    host.cells[cell.ref.path] = cell
-    host.delivery.recipients[cell.ref.path] = cell
-    if parent is not None:
-        parent.children[name] = cell
-    cell.start()
-    try:
-        await wait.future
-    except BaseException:
-        cell.begin_stop(host.loop.time(), "was not started in time")  # so that it is not started again
-        cell.abandon("was not started in time")  # nothing to do when it has ended by itself
-        raise
-    finally:
-        host.waits.close(wait)
-    return cell.ref
-
-
-def _wait_for_start(cell: Cell, deadline_s: float) -> Wait:
-    path, parent = cell.ref.path, cell.parent
-    if parent is not None:
-        return parent.open_wait(path, "its start", deadline_s, Witness.MONITOR)
-    return cell.host.waits.open(OUTSIDE, path, "its start", deadline_s, Witness.MONITOR)
-
-
-async def stop(cell: Cell, waiter: Origin, deadline_s: float) -> None:
-    """Stop an actor and return when it has ended; at `deadline_s` it is abandoned, and has ended too."""
-    wait = cell.host.waits.open(waiter, cell.ref.path, "its end", deadline_s + UNWIND_S, Witness.MONITOR)
-    cell.wait_for_end(wait)
-    cell.begin_stop(deadline_s)
-    try:
-        await wait.future
-    finally:
-        cell.host.waits.close(wait)
-
-
-_WAKE: Final = Entry(Codec().pack(Wake()), OUTSIDE, 0)
+            ending.finalise(self, end_reason(error), failed=not isinstance(error, KeyboardInterrupt))

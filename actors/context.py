@@ -6,12 +6,12 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast, overload
 
-from actors import epochs
-from actors.errors import ActorDown, JobsExhausted, UpwardAsk
+from actors import epochs, starting
+from actors.errors import ActorDown, EndlessWait, JobsExhausted, UpwardAsk
 from actors.exits import disown
-from actors.host import ChildSpec
+from actors.host import HANDLER_TIMEOUT_S
 from actors.lifecycle import Event, State
-from actors.mailbox import CAPACITY, Mailbox, Overflow
+from actors.mailbox import BYTES_MAX, CAPACITY, Overflow
 from actors.waits import Wait, Witness
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["ASK_TIMEOUT_S", "HANDLER_TIMEOUT_S", "Context"]
 
 ASK_TIMEOUT_S = 30.0
-HANDLER_TIMEOUT_S = 30.0
 
 A = TypeVar("A", bound="Actor")
 P = ParamSpec("P")
@@ -82,7 +81,7 @@ class Context:
     @property
     def remaining_s(self) -> float:
         """Seconds until the deadline of the handler that runs now."""
-        return max(0.0, self._deadline_s(math.inf) - self.live().host.loop.time())
+        return max(0.0, self._handler_deadline_s() - self.live().host.loop.time())
 
     async def spawn(
         self,
@@ -92,6 +91,7 @@ class Context:
         supervision: Supervision | None = None,
         capacity: int = CAPACITY,
         overflow: Overflow = Overflow.WAIT,
+        bytes_max: int = BYTES_MAX,
         handler_timeout_s: float = HANDLER_TIMEOUT_S,
         **kwargs: Any,
     ) -> ActorRef[A]:
@@ -104,23 +104,32 @@ class Context:
             supervision: when and how to restart it; by default it stays down.
             capacity: of its mailbox, in messages.
             overflow: what its full mailbox does.
+            bytes_max: of the messages in its mailbox, arrays included; one alone may be larger.
             handler_timeout_s: deadline of handlers of tells, and of hooks. Asks bring their own.
-            **kwargs: for its constructor.
+            **kwargs: for its constructor. A parameter that has the name of one of these options can be
+                handed over by position only.
 
         Raises:
             ActorDown: `on_start` raised; the text says what.
             Expired: `on_start` did not return before this handler's deadline.
+            AmbiguousOption: an option is given that the constructor has a parameter for, too.
+            UnboundedMailbox: the capacity is not a whole number above 0.
+            EndlessWait: `handler_timeout_s` is not a finite time above 0.
             ValueError: the name is taken or has a slash.
         """
-        spec = ChildSpec(
-            actor=actor,
-            args=args,
-            kwargs=kwargs,
+        spec, mailbox = starting.prepare(
+            actor,
+            args,
+            kwargs,
+            name=name,
             supervision=supervision,
+            capacity=capacity,
+            overflow=overflow,
+            bytes_max=bytes_max,
             handler_timeout_s=handler_timeout_s,
         )
         deadline_s = self._deadline_s(HANDLER_TIMEOUT_S)
-        return await self.live().spawn_child(name, spec, Mailbox(capacity, overflow), deadline_s)
+        return await self.live().spawn_child(name, spec, mailbox, deadline_s)
 
     def tell(self, ref: ActorRef[Any], message: Any) -> None:
         """Send without an answer, to anyone.
@@ -169,6 +178,7 @@ class Context:
             Expired: the time is over.
             Refused: not admitted; `UpwardAsk` when `ref` is not below this actor.
             MessageError: the message cannot travel.
+            EndlessWait: the time given is not finite.
 
         Cancelling it tells the actor to stop working on it.
         """
@@ -220,7 +230,7 @@ class Context:
     async def _offload(self, timeout_s: float | None, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
         cell = self.live()
         host, name = cell.host, getattr(fn, "__qualname__", repr(fn))
-        deadline_s = self._deadline_s(math.inf if timeout_s is None else timeout_s)
+        deadline_s = self._handler_deadline_s() if timeout_s is None else self._deadline_s(timeout_s)
         token = host.executor.token(max(0.0, deadline_s - host.loop.time()))
         wait = cell.open_wait(f"job {name}", "its result", deadline_s, Witness.JOB_SLOT)
         cell.trace("job", type_=name)
@@ -246,14 +256,15 @@ class Context:
         Raises:
             Expired: the time is over; the awaitable was cancelled.
         """
-        inner = asyncio.ensure_future(_outcome(awaitable))  # first, so that it is closed when this is refused
-        disown(inner)
         try:
             cell = self.live()
             wait = cell.open_wait("foreign awaitable", reason, self._deadline_s(timeout_s), Witness.TIMER)
         except BaseException:
-            inner.cancel()
+            if asyncio.iscoroutine(awaitable):
+                awaitable.close()  # nobody will ever await it
             raise
+        inner = asyncio.ensure_future(_outcome(awaitable))
+        disown(inner)
         try:
             await asyncio.wait({inner, wait.future}, return_when=asyncio.FIRST_COMPLETED)
             if not inner.done():
@@ -269,6 +280,13 @@ class Context:
     def watch(self, ref: ActorRef[Any]) -> None:
         """Have `on_down` called when an incarnation of `ref` ends; at once when there is none."""
         self.live().watch(ref)
+
+    def unwatch(self, ref: ActorRef[Any]) -> None:
+        """Hear no more of the ends of `ref`; a `Down` that has arrived is still handled.
+
+        Nothing happens when it is not watched. A parent hears of its children all the same.
+        """
+        self.live().unwatch(ref)
 
     async def stop(self, ref: ActorRef[Any], *, timeout_s: float = 5.0) -> None:
         """Stop an actor below, and return when it has ended, by force at the end of its time.
@@ -332,11 +350,19 @@ class Context:
         return self._cell.origin
 
     def _deadline_s(self, timeout_s: float | None) -> float:
-        """The smaller of the given time, and what remains of the handler that runs now (law 5)."""
-        now_s = self._cell.host.delivery.clock()
-        own_s = now_s + (ASK_TIMEOUT_S if timeout_s is None else timeout_s)
+        """The smaller of the given time, and what remains of the handler that runs now (law 5).
+
+        Raises:
+            EndlessWait: the given time is not finite.
+        """
+        own_s = ASK_TIMEOUT_S if timeout_s is None else timeout_s
+        if not math.isfinite(own_s):
+            raise EndlessWait(f"{self._cell.ref} cannot wait without end: timeout_s={own_s}")
+        return min(self._cell.host.loop.time() + own_s, self._handler_deadline_s())
+
+    def _handler_deadline_s(self) -> float:
         run = self._cell.run
-        return min(own_s, run.deadline_s if run is not None else now_s + HANDLER_TIMEOUT_S)
+        return run.deadline_s if run is not None else self._cell.host.loop.time() + HANDLER_TIMEOUT_S
 
     def _check_below(self, ref: ActorRef[Any]) -> None:
         target = self._cell.host.cells.get(ref.path)

@@ -9,12 +9,14 @@ from __future__ import annotations
 __all__ = [
     "ActorDown",
     "ActorError",
+    "AmbiguousOption",
     "AskError",
     "AskFailed",
     "EndlessWait",
     "EpochFailed",
     "Expired",
     "IllegalTransition",
+    "InsideTree",
     "JobAbandoned",
     "JobsExhausted",
     "MailboxFull",
@@ -23,6 +25,7 @@ __all__ = [
     "NotHandled",
     "ProtocolError",
     "Refused",
+    "SpawnOutsideParent",
     "SystemClosed",
     "UnboundedMailbox",
     "UnregisteredMessage",
@@ -86,6 +89,14 @@ class UpwardAsk(Refused):
     """An actor asked something that is not below it in the tree (law 3). It may `tell` it instead."""
 
 
+class InsideTree(UpwardAsk):
+    """A handler called a method of the system that waits, or starts actors; for that it has its context."""
+
+
+class SpawnOutsideParent(InsideTree):
+    """A handler tried to start an actor that would not be its child."""
+
+
 class WaitCycle(Refused):
     """The wait would have closed a circle of actors that wait for each other."""
 
@@ -111,11 +122,15 @@ class JobsExhausted(Refused):
 
 
 class EndlessWait(ActorError, ValueError):
-    """A wait without a finite deadline, or that nothing is known to end, cannot be begun (law 2)."""
+    """A wait was to have no end: the time given for it is not finite (laws 2 and 5)."""
 
 
 class UnboundedMailbox(ActorError, ValueError):
-    """A mailbox without a bound, or with one that nothing fits into, cannot be made (law 6)."""
+    """A mailbox was to have no limit, or no room (law 6)."""
+
+
+class AmbiguousOption(ActorError, TypeError):
+    """An option of `spawn` is also the name of a parameter of the actor's constructor."""
 
 
 class EpochFailed(ActorError):

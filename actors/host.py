@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.errors import Refused
+from actors.errors import EndlessWait, Refused
 from actors.exits import disown
 from actors.waits import Origin
 
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from actors.cell import Cell
     from actors.delivery import Delivery
     from actors.jobs import JobExecutor
+    from actors.siblings import Siblings
     from actors.supervision import Supervision
     from actors.waits import Deadlines
 
 __all__ = [
+    "HANDLER_TIMEOUT_S",
     "INSIDE",
     "UNWIND_TURNS",
     "Abandoned",
@@ -38,6 +40,7 @@ __all__ = [
     "Vigil",
 ]
 
+HANDLER_TIMEOUT_S: Final = 30.0
 # A handler that was cancelled, in a loop that was late, gets so many turns of it to unwind.
 UNWIND_TURNS: Final = 16
 
@@ -69,7 +72,7 @@ class ChildSpec:
     """Everything needed to start an actor, again and again.
 
     Raises:
-        ValueError: `handler_timeout_s` is not a finite time above 0 (law 5).
+        EndlessWait: `handler_timeout_s` is not a finite time above 0 (law 5).
     """
 
     actor: type[Actor]
@@ -80,7 +83,7 @@ class ChildSpec:
 
     def __post_init__(self) -> None:
         if not 0 < self.handler_timeout_s < math.inf:
-            raise ValueError(
+            raise EndlessWait(
                 f"{self.actor.__name__} needs a deadline for its handlers: "
                 f"handler_timeout_s={self.handler_timeout_s} is not a finite time above 0"
             )
@@ -212,6 +215,7 @@ class Host:
         self.cells: dict[str, Cell] = {}
         self.tasks: dict[asyncio.Task[None], str] = {}
         self.strays: dict[asyncio.Task[Any], str] = {}
+        self.groups: dict[tuple[str, Supervision], Siblings] = {}
 
     def check_thread(self) -> None:
         """Return in the thread of the event loop.

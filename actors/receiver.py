@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
+from actors import watching
 from actors.errors import Expired, SystemClosed
 from actors.messages import ActorRef
-from actors.waits import OUTSIDE, Witness
+from actors.waits import OUTSIDE, Origin, Witness
 
 if TYPE_CHECKING:
+    from actors.cell import Cell
     from actors.delivery import Ask, Entry
     from actors.host import Host
     from actors.mailbox import Mailbox
@@ -25,6 +27,8 @@ class Receiver:
 
     Attributes:
         ref: where actors send to.
+        watched: whose ends are reported here.
+        hears: whether it is open.
     """
 
     incarnation = 0
@@ -35,9 +39,29 @@ class Receiver:
         self.ref: ActorRef[Any] = ActorRef(path, host.uids)
         self.mailbox = mailbox
         self.asks: dict[int, Ask] = {}
+        self.watched: list[Cell] = []
+        self.hears = True
+        self.origin = Origin(path)
         self._host = host
-        self._closed = False
         host.delivery.recipients[path] = self
+
+    def watch(self, ref: ActorRef[Any]) -> None:
+        """Receive a `Down` whenever an incarnation of `ref` ends; one at once when nobody lives there now.
+
+        Those need no room: they wait for their reader, whatever the capacity.
+
+        Raises:
+            SystemClosed: the receiver is closed.
+        """
+        self._host.check_thread()
+        if not self.hears:
+            raise SystemClosed(f"{self.ref} is closed")
+        watching.watch(self._host, self, ref)
+
+    def unwatch(self, ref: ActorRef[Any]) -> None:
+        """Hear no more of `ref`; what has arrived can still be read."""
+        self._host.check_thread()
+        watching.unwatch(self._host, self, ref)
 
     def leave(self, ask_id: int, *, expired: bool = False) -> None:
         """An ask is never handled here, so there is nothing to stop."""
@@ -83,5 +107,8 @@ class Receiver:
 
     def close(self) -> None:
         """Take nothing more; what has arrived can still be read. A second call does nothing."""
+        self.hears = False
+        for target in list(self.watched):
+            watching.unwatch(self._host, self, target.ref)
         self.mailbox.close()
         self._host.delivery.recipients.pop(self.ref.path, None)

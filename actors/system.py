@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 import anyio
 
-from actors import cell as cells
+from actors import ending, starting
+from actors.cell import Cell
 from actors.context import ASK_TIMEOUT_S, HANDLER_TIMEOUT_S
 from actors.delivery import Delivery
-from actors.errors import ActorDown, SystemClosed, UpwardAsk
+from actors.errors import ActorDown, EndlessWait, InsideTree, SpawnOutsideParent, SystemClosed
 from actors.exits import leave_behind, stacks_of
-from actors.host import INSIDE, UNWIND_TURNS, ChildSpec, Host
+from actors.host import INSIDE, UNWIND_TURNS, Host
 from actors.jobs import DaemonExecutor
-from actors.mailbox import CAPACITY, Mailbox, Overflow
+from actors.mailbox import BYTES_MAX, CAPACITY, Mailbox, Overflow
 from actors.receiver import Receiver
 from actors.tracing import TraceFile, Tracer
 from actors.waits import OUTSIDE, Deadlines, Wait, WaitTable, Witness
@@ -184,6 +185,7 @@ class ActorSystem:
         supervision: Supervision | None = None,
         capacity: int = CAPACITY,
         overflow: Overflow = Overflow.WAIT,
+        bytes_max: int = BYTES_MAX,
         handler_timeout_s: float = HANDLER_TIMEOUT_S,
         **kwargs: Any,
     ) -> ActorRef[A]:
@@ -191,19 +193,23 @@ class ActorSystem:
 
         Raises:
             SystemClosed: the system is not open.
-            UpwardAsk: called from inside a handler, which has `ctx.spawn`.
+            SpawnOutsideParent: called from inside a handler, which has `ctx.spawn`.
         """
         host = self._open()
-        self._check_outside()
-        spec = ChildSpec(
-            actor=actor,
-            args=args,
-            kwargs=kwargs,
+        self._check_outside(SpawnOutsideParent)
+        spec, mailbox = starting.prepare(
+            actor,
+            args,
+            kwargs,
+            name=name,
             supervision=supervision,
+            capacity=capacity,
+            overflow=overflow,
+            bytes_max=bytes_max,
             handler_timeout_s=handler_timeout_s,
         )
         deadline_s = host.loop.time() + handler_timeout_s
-        return await cells.spawn(host, None, name, spec, Mailbox(capacity, overflow), deadline_s)
+        return await starting.start(Cell(host, None, name, spec, mailbox), deadline_s)
 
     def tell(self, ref: ActorRef[Any], message: Any) -> None:
         """Send without an answer; see `Context.tell`.
@@ -226,7 +232,7 @@ class ActorSystem:
         """Ask from outside the tree and wait for the answer; see `Context.ask`.
 
         Raises:
-            UpwardAsk: called from inside a handler, which has `ctx.ask`.
+            InsideTree: called from inside a handler, which has `ctx.ask`.
             EndlessWait: `timeout_s` is not finite.
         """
         host = self._host
@@ -250,9 +256,11 @@ class ActorSystem:
         Raises:
             ActorDown: the actor is gone or in shutdown.
             Expired: the time is over.
+            EndlessWait: `timeout_s` is not finite.
         """
         host = self._open()
         self._check_outside()
+        _check_finite(timeout_s, ref)
         cell = host.cells.get(ref.path)
         if cell is None or cell.ref != ref:
             raise ActorDown(ref.path, "no such actor")
@@ -266,12 +274,17 @@ class ActorSystem:
         return lifecycle
 
     async def stop(self, ref: ActorRef[Any], *, timeout_s: float = 5.0) -> None:
-        """Stop an actor and all below it; return when it has ended, by force at the end of its time."""
+        """Stop an actor and all below it; return when it has ended, by force at the end of its time.
+
+        Raises:
+            EndlessWait: `timeout_s` is not finite.
+        """
         host = self._open()
         self._check_outside()
+        _check_finite(timeout_s, ref)
         cell = host.cells.get(ref.path)
         if cell is not None and cell.ref == ref:
-            await cells.stop(cell, OUTSIDE, host.loop.time() + timeout_s)
+            await ending.stop(cell, OUTSIDE, host.loop.time() + timeout_s)
 
     def receiver(self, *, capacity: int = CAPACITY, overflow: Overflow = Overflow.DROP_OLDEST) -> Receiver:
         """Return a mailbox for code outside the tree: actors tell its `ref`, the owner iterates over it."""
@@ -323,12 +336,12 @@ class ActorSystem:
         later call returns the same report. Cancelling it abandons all at once, too.
 
         Raises:
-            ValueError: `timeout_s` is negative or not finite.
-            UpwardAsk: called from inside a handler: an actor cannot wait for its own end.
+            EndlessWait: `timeout_s` is negative or not finite.
+            InsideTree: called from inside a handler: an actor cannot wait for its own end.
             OSError: the trace could not be written; everything has ended all the same.
         """
         if not 0 <= timeout_s < math.inf:
-            raise ValueError(f"a shutdown needs an end: timeout_s={timeout_s}")
+            raise EndlessWait(f"a shutdown needs an end: timeout_s={timeout_s}")
         report = await self._shut_down(timeout_s)
         self._reported = True
         return report
@@ -347,9 +360,9 @@ class ActorSystem:
         end = host.loop.call_at(now_s + timeout_s, _abandon, tops, "shutdown, not in time")
         try:
             for cell in reversed(tops):
-                cell.begin_stop(now_s + timeout_s, "shutdown")
+                ending.begin_stop(cell, now_s + timeout_s, "shutdown")
             for cell in reversed(tops):
-                await cells.stop(cell, OUTSIDE, now_s + timeout_s)
+                await ending.stop(cell, OUTSIDE, now_s + timeout_s)
         finally:
             end.cancel()
             try:
@@ -406,15 +419,18 @@ class ActorSystem:
         host.check_thread()
         return host
 
-    def _check_outside(self) -> None:
+    def _check_outside(self, refusal: type[InsideTree] = InsideTree) -> None:
         inside = INSIDE.get()
         if inside is not None and inside[0] is self._known():
-            raise UpwardAsk(
-                f"{inside[1]} is inside the tree and must use its context to wait, not the system"
-            )
+            raise refusal(f"{inside[1]} is inside the tree and must use its context to wait, not the system")
 
 
-def _node(cell: cells.Cell) -> TreeNode:
+def _check_finite(timeout_s: float, ref: ActorRef[Any]) -> None:
+    if not math.isfinite(timeout_s):
+        raise EndlessWait(f"cannot wait for {ref} without end: timeout_s={timeout_s}")
+
+
+def _node(cell: Cell) -> TreeNode:
     return TreeNode(
         cell.ref.path,
         cell.spec.actor.__name__,
@@ -426,8 +442,8 @@ def _node(cell: cells.Cell) -> TreeNode:
     )
 
 
-def _abandon(tops: list[cells.Cell], reason: str) -> None:
+def _abandon(tops: list[Cell], reason: str) -> None:
     """End what is left of the tree at once, in reverse order of start."""
     for cell in reversed(tops):
-        cell.begin_stop(cell.host.loop.time(), reason)  # so that it is not started again
-        cell.abandon(reason)
+        ending.begin_stop(cell, cell.host.loop.time(), reason)  # so that it is not started again
+        ending.abandon(cell, reason)

@@ -167,6 +167,11 @@ class Codec:
         self._buffers.clear()
         return schema, fields, buffers, schema.build(_unpack(fields, buffers))
 
+    def unpack(self, packed: Packed) -> Any:
+        """Return what was packed once more, shared with nobody who got it before."""
+        schema, fields, buffers, _ = packed
+        return schema.build(_unpack(fields, buffers))
+
     def encode(
         self,
         kind: Kind,

@@ -28,6 +28,9 @@ EVENT_KINDS: Final = {
     "end": "an incarnation ended",
     "restart": "a supervisor will start an actor again",
     "watch": "an actor will hear of the ends of another",
+    "unwatch": "it will not hear of them any more",
+    "snapshot": "its state was kept, at the end of an epoch",
+    "restore": "what was kept is handed to the next life",
     "fault": "a simulation did something to it",
     "blocked": "the event loop answers again, and had not for too long; the actor is who ran meanwhile",
 }

@@ -11,10 +11,12 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from actors import ending, snapshots
 from actors.cell import Cell
 from actors.context import Context
 from actors.delivery import Delivery
 from actors.epochs import EpochWaits
+from actors.group import Group
 from actors.host import Vigil
 from actors.mailbox import Mailbox
 from actors.system import ActorSystem
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """In the text of a method, `old` becomes `new`."""
+    """In the text of a method, or of a function of a module, `old` becomes `new`."""
 
     owner: Any
     method: str
@@ -62,8 +64,8 @@ class Mutant:
         return self.name.replace(" ", "-")
 
 
-_TELL_DOWN = "self.host.delivery.tell_system(self.origin, cell, down)"
-_STOPPING = " or self._stop_alarms or not self.host.delivery.open"
+_TELL_DOWN = "cell.host.delivery.tell_system(cell.origin, hearer, down)"
+_STOPPING = " or stopping or not cell.host.delivery.open"
 _CLOSE_UNLESS_CANCELLED = "except TimeoutError:\n        delivery.close(ask)\n        raise\n    else:"
 _START = "self.phase = Phase.STARTING"
 # A mailbox that stays closed would have a restarted actor spin, and never come to a schedule point again.
@@ -85,16 +87,16 @@ MUTANTS = (
         scenarios.impatience,
         (Change(Delivery, "answer", " or ask.future.done()", ""),),
     ),
-    Mutant("a Down is not sent", scenarios.watchers, (Change(Cell, "_announce", _TELL_DOWN, "pass"),)),
+    Mutant("a Down is not sent", scenarios.watchers, (Change(ending, "_announce", _TELL_DOWN, "pass"),)),
     Mutant(
         "a Down is sent twice",
         scenarios.watchers,
-        (Change(Cell, "_announce", _TELL_DOWN, f"{_TELL_DOWN}; {_TELL_DOWN}"),),
+        (Change(ending, "_announce", _TELL_DOWN, f"{_TELL_DOWN}; {_TELL_DOWN}"),),
     ),
     Mutant(
         "watchers are forgotten",
         scenarios.watchers,
-        (Change(Cell, "_announce", "in self.watchers.values() if", "in () if"),),
+        (Change(ending, "_announce", "in cell.watchers.values() if", "in () if"),),
     ),
     Mutant(
         "a wait has no deadline",
@@ -115,8 +117,8 @@ MUTANTS = (
         "an actor is restarted during a shutdown",
         scenarios.stops,
         (
-            Change(Cell, "_decide", _STOPPING, ""),
-            Change(Cell, "abandon", "failed=not self._stop_alarms", "failed=True"),
+            Change(ending, "_decide", _STOPPING, ""),
+            Change(ending, "abandon", "failed=not cell.stop_alarms", "failed=True"),
             Change(Cell, "_live", "failed and not stopping", "failed"),
             _REOPEN,
         ),
@@ -124,7 +126,7 @@ MUTANTS = (
     Mutant(
         "a stop forgets the planned restart",
         scenarios.families,
-        (Change(Cell, "_leave_tree", "_alarm.open = False", "_alarm"), _REOPEN),
+        (Change(ending, "_leave_tree", "cell.restart_alarm.open = False", "pass"), _REOPEN),
     ),
     Mutant(
         "a wait is not closed",
@@ -159,8 +161,8 @@ MUTANTS = (
         "a stop forgets the children",
         scenarios.families,
         (
-            Change(Cell, "_terminate", "reversed(list(self.children.values()))", "()"),
-            Change(Cell, "_finalise", "self._abandon_children(reason)", "pass"),
+            Change(ending, "terminate", "reversed(list(cell.children.values()))", "()"),
+            Change(ending, "finalise", "_abandon_children(cell, reason)", "pass"),
         ),
     ),
     Mutant(
@@ -174,12 +176,68 @@ MUTANTS = (
     Mutant(
         "the asks of an actor that ends are left to their deadlines",
         scenarios.families,
-        (Change(Cell, "_settle", "ask.fail(down)", "pass"),),
+        (Change(ending, "_settle", "ask.fail(down)", "pass"),),
     ),
     Mutant(
         "a job that is late keeps its thread",
         scenarios.jobs,
         (Change(Context, "_offload", "host.executor.abandon(job)", "False"),),
+    ),
+    Mutant(
+        "one for all starts only the failed one again",
+        scenarios.groups,
+        (Change(Group, "fail", "affected = self._affected(member)", "affected = []"),),
+    ),
+    Mutant(
+        "rest for one forgets the rest",
+        scenarios.groups,
+        (Change(Group, "_affected", "members[members.index(member) + 1 :]", "[]"),),
+    ),
+    Mutant(
+        "a group restart forgets a sibling",
+        scenarios.groups,
+        (Change(Group, "is_down", "= Standing.DOWN", "= Standing.UP"),),
+    ),
+    Mutant(
+        "a group starts in the wrong order",
+        scenarios.groups,
+        (
+            Change(
+                Group,
+                "next_step",
+                "self.standings[down[0]] = Standing.RISING\n    return Start(down[0])",
+                "self.standings[down[-1]] = Standing.RISING\n    return Start(down[-1])",
+            ),
+        ),
+    ),
+    Mutant(
+        "a group starts while some of it are still ending",
+        scenarios.groups,
+        (Change(Group, "next_step", " or self._those(Standing.LEAVING)", ""),),
+    ),
+    Mutant(
+        "a sibling that was stopped on purpose is started again",
+        scenarios.groups,
+        (Change(ending, "begin_stop", 'cell.recycled = ""', "pass"), _REOPEN),
+    ),
+    Mutant(
+        "a snapshot is not restored",
+        scenarios.snapshots,
+        (Change(Cell, "_serve_until_end", "if self.snapshot is not None:", "if False:"),),
+    ),
+    Mutant(
+        "a snapshot is lost with its incarnation",
+        scenarios.snapshots,
+        (Change(ending, "_clear_stop", 'cell.recycled = ""', 'cell.recycled = ""; cell.snapshot = None'),),
+    ),
+    Mutant(
+        "a snapshot is taken once only",
+        scenarios.snapshots,
+        (
+            Change(
+                snapshots, "_take", "cell.snapshot = cell.host", "cell.snapshot = cell.snapshot or cell.host"
+            ),
+        ),
     ),
     Mutant(
         "the end of an epoch wakes nobody",
