@@ -1,8 +1,8 @@
 """The end of a process whose actors are stuck, in processes of their own: within the budget, with a report.
 
-A time begins when the program has said that it is in its situation, so that the start of the interpreter does
-not count. All that is asserted about it is law 9: not longer than the budget and a second; on a machine that is
-busy elsewhere, twice what a process with nothing to do takes there comes on top.
+A time begins when the program has said that it is in its situation, so that the start of the interpreter
+does not count. All that is asserted about it is law 9: not longer than the budget and a second; on a machine
+that is busy elsewhere, twice what a process with nothing to do takes there comes on top.
 """
 
 from __future__ import annotations
