@@ -388,31 +388,38 @@ def disorder(events: list[TraceEvent], strategy: Strategy) -> Iterator[str]:
     """Yield what is wrong with the order in which the members of a group ended and started."""
     members: dict[str, _Member] = {}
     for at, event in enumerate(events):
-        path = event.type if event.kind == "wait_end" else event.actor
+        path = event.type if event.kind in {"wait", "wait_end"} else event.actor
         if not path.startswith(f"/house/{strategy.value}-"):
             continue
         if event.kind == "start" and event.incarnation == 1:
             members[path] = _Member()
-        member = members[path]
-        if event.kind == "start":
-            if event.incarnation > 1:
-                yield from _wrongs(path, members, strategy)
-            member.alive, member.due, member.started_at = True, False, at
-        elif event.kind == "end":
-            member.alive, member.due, member.ended_at = False, False, at
-        elif event.kind == "restart":
-            member.due = True
-        elif event.kind == "wait_end" and member.joined_at is None:
-            member.joined_at = at
+        if (member := members.get(path)) is None:
+            continue  # the wait for its start begins before it
+        if event.kind == "start" and event.incarnation > 1:
+            yield from _wrongs(path, members, strategy)
+        member.see(event, at)
 
 
 @dataclasses.dataclass(slots=True)
 class _Member:
     alive: bool = True
     due: bool = False  # between two lives
+    comes: bool = True  # False: it was stopped for good before it had started, and is never in the group
     joined_at: int | None = None  # by then it has certainly started, and is in the group
     started_at: int = 0
     ended_at: int = 0
+
+    def see(self, event: TraceEvent, at: int) -> None:
+        if event.kind == "start":
+            self.alive, self.due, self.started_at = True, False, at
+        elif event.kind == "end":
+            self.alive, self.due, self.ended_at = False, False, at
+        elif event.kind == "restart":
+            self.due = True
+        elif self.joined_at is None and event.kind == "wait_end" and self.comes:
+            self.joined_at = at
+        elif self.joined_at is None and event.kind == "wait" and event.detail == "its end":
+            self.comes = False
 
 
 def _wrongs(path: str, members: dict[str, _Member], strategy: Strategy) -> Iterator[str]:
