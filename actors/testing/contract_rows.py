@@ -36,7 +36,7 @@ class Row:
 def rows(actor: type[Actor]) -> dict[type, Row]:
     """The contract of an actor.
 
-    A message is asked when it is a `Request`, or its handler is annotated to return something.
+    A message is asked when it is a `Request`, or its handler is annotated to return something; not `Any`.
     """
     return {handler.message: _row(actor, handler) for handler in actor.handlers.values()}
 
@@ -49,7 +49,7 @@ def _row(actor: type[Actor], handler: Handler) -> Row:
             return Row(handler.message, handler.states, answered=True, reply=reply)
     method = getattr(actor, handler.name)
     hint = method.__annotations__.get("return", "None")
-    if hint in {None, "None"}:
+    if hint in {None, Any, "None", "Any"}:  # of an answer that may be anything it is not known that it is one
         return Row(handler.message, handler.states, answered=False, reply=None)
     return Row(handler.message, handler.states, answered=True, reply=_resolved(hint, method.__globals__))
 

@@ -140,7 +140,8 @@ class Probe:
         loop = asyncio.get_running_loop()
         until_s = loop.time() + timeout_s
         while self._seen == len(self.heard):
-            self._arrived = asyncio.Event()
+            if self._arrived is None or self._arrived.is_set():
+                self._arrived = asyncio.Event()  # shared by all who wait now
             try:
                 await asyncio.wait_for(self._arrived.wait(), until_s - loop.time())
             except TimeoutError:

@@ -12,6 +12,7 @@ import pytest
 
 from actors import Actor, ActorRef, ActorSystem, Context, JobToken, NotHandled, Request, State, message, on
 from actors.testing import ContractBroken, Probe, check_actor
+from actors.testing.contract_rows import rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,6 +107,32 @@ def test_messages_can_be_made_for_each_run() -> None:
 
     check_actor(Passing, messages, seeds=5)
     assert heard
+
+
+class Leader(Actor):
+    """Runs epochs of its own over two of the good ones."""
+
+    async def on_start(self, ctx: Context) -> None:
+        for _ in range(2):
+            await ctx.spawn(Good, 1)
+
+    @on(Plain, when={State.IDLE, State.EPOCH_DONE})
+    async def plain(self, msg: Plain, ctx: Context) -> Total:
+        async with ctx.epoch(ctx.current_epoch + 1, timeout_s=10):
+            answers = await ctx.ask_all([(child, AskLater()) for child in ctx.children])
+        return Total(sum(len(answer.names) for answer in answers))
+
+
+def test_actors_with_children_and_epochs_pass() -> None:
+    check_actor(Leader, [Plain(), Plain()])
+
+
+def test_a_probes_actor_passes() -> None:
+    probe = Probe(like=Good)
+    for asked, reply in ((Add, Total(1)), (AskLater, Defined()), (Plain, Total(2))):
+        probe.answer(asked, reply)
+    check_actor(probe.actor, GOOD, seeds=5)
+    assert len(probe.heard) > 5
 
 
 class Raising(Good):
@@ -207,6 +234,15 @@ class Clinging(Good):
         return Total(msg.value)
 
 
+class Immortal(Good):
+    """Goes on as if nothing had happened when a handler of it has failed."""
+
+    async def on_failure(self, error: BaseException, ctx: Context) -> None:
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(1000)
+
+
 class SlowToStop(Good):
     async def on_stop(self, ctx: Context) -> None:
         while True:
@@ -262,7 +298,8 @@ class Unstarted(Good):
         (Greedy.widen(), r"Widened, in idle: Unheard\(\) must be refused with NotHandled, and is answered"),
         (Locking, "Locking, a cancelled caller: .* is not answered: Expired"),
         (Clinging, "Clinging, a cancelled caller: it did not survive"),
-        (SlowToStop, "SlowToStop, .*"),
+        (SlowToStop, "SlowToStop, in idle: a task of /stage/subject is left"),
+        (Immortal, "Immortal, a restart: .*"),
         (Littering, "Littering, in idle: task .* is left"),
         (
             Remembering,
@@ -294,6 +331,39 @@ def test_an_actor_that_answers_by_chance_passes_when_that_is_said() -> None:
 def test_messages_that_show_too_little_are_found(messages: list[Any], found: str) -> None:
     with pytest.raises(ContractBroken, match=found):
         check_actor(Good, messages)
+
+
+@message("check_actor.unknown")
+class Unknown(Request["Nowhere"]):  # type: ignore[name-defined]
+    """Its answer has a type that is not there at run time."""
+
+
+class Vague(Actor):
+    """Says nothing that can be checked of its answers."""
+
+    @on(Unknown)
+    async def unknown(self, msg: Unknown, ctx: Context) -> Any:
+        return Total(1)
+
+    @on(Plain)
+    async def plain(self, msg: Plain, ctx: Context) -> Nowhere:  # type: ignore[name-defined] # noqa: F821 - the same
+        return Total(1)
+
+
+def test_an_answer_of_a_type_that_is_not_known_is_any() -> None:
+    assert [(row.answered, row.reply) for row in rows(Vague).values()] == [(True, None), (True, None)]
+    check_actor(Vague, [Unknown(), Plain()], seeds=2)
+
+
+def test_rows_say_what_the_contract_says() -> None:
+    found = rows(Good)
+    assert {cls: (row.answered, row.reply) for cls, row in found.items()} == {
+        Add: (True, Total),
+        AskLater: (True, Defined),
+        Plain: (True, Total),
+        Forget: (False, None),
+    }
+    assert found[AskLater].states == {State.RUNNING}
 
 
 def test_what_is_found_comes_with_the_story_of_the_run() -> None:

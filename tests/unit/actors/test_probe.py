@@ -162,6 +162,32 @@ async def test_several_actors_may_share_a_probe() -> None:
         assert [entry.ref for entry in probe.heard] == refs
 
 
+@virtual_time
+async def test_several_may_wait_at_a_time() -> None:
+    probe = Probe(Note)
+    async with ActorSystem() as system:
+        ref = await system.spawn(probe.actor)
+        waiting = [asyncio.ensure_future(probe.expect(Note, timeout_s=5)) for _ in range(3)]
+        await settle()
+        for text in "abc":
+            system.tell(ref, Note(text))
+            await settle()
+        assert sorted([(await one).text for one in waiting]) == ["a", "b", "c"]
+
+
+@virtual_time
+async def test_an_expectation_that_is_cancelled_takes_nothing() -> None:
+    probe = Probe(Note)
+    async with ActorSystem() as system:
+        ref = await system.spawn(probe.actor)
+        waiting = asyncio.ensure_future(probe.expect(Note, timeout_s=5))
+        await settle()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        system.tell(ref, Note("kept"))
+        assert await probe.expect(Note) == Note("kept")
+
+
 def test_it_takes_something() -> None:
     with pytest.raises(ValueError, match="at least one message class"):
         Probe()
