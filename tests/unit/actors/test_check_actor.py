@@ -299,7 +299,7 @@ class Unstarted(Good):
         (Locking, "Locking, a cancelled caller: .* is not answered: Expired"),
         (Clinging, "Clinging, a cancelled caller: it did not survive"),
         (SlowToStop, "SlowToStop, in idle: a task of /stage/subject is left"),
-        (Immortal, "Immortal, a restart: .*"),
+        (Immortal, "Immortal, a restart: it did not end within 30 s of a handler's failure"),
         (Littering, "Littering, in idle: task .* is left"),
         (
             Remembering,

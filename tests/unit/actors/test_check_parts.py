@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import math
 import random
 import threading
@@ -240,20 +239,14 @@ class Stack(SimulatedExecutor):
 class Adhesive(DaemonExecutor):
     """Its threads hold up the interpreter's exit."""
 
-    def _hire(self) -> None:
-        for thread in threading.enumerate():
-            if thread.name == "adhesive" and not thread.daemon:
-                return super()._hire()
-        holding = threading.Thread(target=self._idle_on, name="adhesive", daemon=False)
-        holding.start()
-        return super()._hire()
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers)
+        self.closing = threading.Event()
+        threading.Thread(target=self.closing.wait, args=(10,), daemon=False).start()
 
-    def _idle_on(self) -> None:
-        for _ in itertools.count():
-            with self._lock:
-                if self._closed:
-                    return
-            threading.Event().wait(0.001)
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the standard library's signature
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        self.closing.set()
 
 
 @pytest.mark.parametrize(
