@@ -39,7 +39,7 @@ from tests.helpers.wire_fuzz import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FRAME_S_MAX = 1.0  # far above what any takes, so that only a decoder that does not come back is found here
+FRAME_S_MAX = 1.0  # of the processor; far above what any takes
 
 numbers = st.integers(0, 2**32 - 1)
 edits = st.lists(
@@ -81,9 +81,9 @@ def test_damaged_frames_are_refused_or_are_messages(
 ) -> None:
     for edit, a, b in story:
         data = edit(data, a, b)
-    begun_s = time.perf_counter()
+    begun_s = time.thread_time()
     outcome(data)
-    assert time.perf_counter() - begun_s < FRAME_S_MAX
+    assert time.thread_time() - begun_s < FRAME_S_MAX
 
 
 @given(st.sampled_from(CORPUS), edits)
