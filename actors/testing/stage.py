@@ -24,22 +24,22 @@ STAGE_S: Final = 3600.0
 NAME: Final = "subject"
 
 
-@message("actors.testing.unheard")
+@message("stage.unheard")
 class Unheard:
     """A message that no actor of a user's has a handler for."""
 
 
-@message("actors.testing.staged")
+@message("stage.staged")
 class Staged:
     """The answer to `RunEpoch`."""
 
 
-@message("actors.testing.run_epoch")
+@message("stage.run_epoch")
 class RunEpoch(Request[Staged]):
     """Asked by the stage of its parent: run one epoch, until the stage says so."""
 
 
-@message("actors.testing.crash")
+@message("stage.crash")
 class Crash(Request[Staged]):
     """Asked of the actor under test, which was given a handler for it: fail."""
 

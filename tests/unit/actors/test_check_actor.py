@@ -292,7 +292,7 @@ class Unstarted(Good):
         (Slow, "Slow, in idle: .* Expired"),
         (Liar, r"Liar, in idle: Add\(value=1\) is answered with Defined\(names=\(\)\), which is no Total"),
         (LaterLiar, r"LaterLiar, in running: AskLater\(\) is answered with Total.*, which is no Defined"),
-        (BadReply, r"BadReply, in idle: .*ProtocolError: check_actor.total.value cannot be a str"),
+        (BadReply, r"BadReply, in idle: .*MessageError: .*check_actor.total.value cannot be a str"),
         (Stateful, r"Stateful, in running: Plain\(\) is not answered: AskFailed: .* NotHandled: not now"),
         (TellFails, r"TellFails, in idle: .* LookupError: told to forget"),
         (Greedy.widen(), r"Widened, in idle: Unheard\(\) must be refused with NotHandled, and is answered"),
@@ -325,7 +325,7 @@ def test_an_actor_that_answers_by_chance_passes_when_that_is_said() -> None:
         (ADD, "no message to try for AskLater, Plain, Forget"),
         ([*GOOD, Total(3)], "no handler for Total"),
         ([*GOOD, Add([1])], "Add.value is a list, which can be changed"),  # type: ignore[arg-type] # that is what is wrong
-        ([*GOOD, Add("text")], "Add does not travel: ProtocolError: check_actor.add.value cannot be a str"),  # type: ignore[arg-type] # the same
+        ([*GOOD, Add("text")], "Add does not travel: MessageError: .*check_actor.add.value cannot be a str"),  # type: ignore[arg-type] # the same
     ],
 )
 def test_messages_that_show_too_little_are_found(messages: list[Any], found: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actors import DaemonExecutor, JobToken
-from actors.mailbox import Mailbox, Overflow, Put
+from actors.mailbox import Mailbox, Overflow
 from actors.simulation.executor import SimulatedExecutor
 from actors.testing import ContractBroken, check_executor, check_mailbox, check_sink
 from actors.tracing import TraceEvent, TraceFile, read_trace
@@ -32,43 +32,66 @@ def test_our_mailbox_keeps_its_contract() -> None:
 
 
 class Growing(Mailbox[Any]):
-    def put(self, entry: Any) -> Put:
-        self._user.append(entry)
-        self._wake()
-        return Put.ADMITTED
+    def _full_for(self, entry: Any) -> bool:  # noqa: ARG002 - it does not look
+        return False
+
+
+class Unweighed(Mailbox[Any]):
+    """Counts messages, and no bytes."""
+
+    def _full_for(self, entry: Any) -> bool:  # noqa: ARG002 - it does not look
+        return len(self._user) >= self.capacity
+
+
+class Forgiving(Mailbox[Any]):
+    """Never gives the bytes of an entry back."""
+
+    def get(self) -> Any:
+        used = self.bytes_used
+        entry = super().get()
+        self.bytes_used = used
+        return entry
 
 
 class OneLane(Mailbox[Any]):
     def put_system(self, entry: Any) -> None:
-        self._user.append(entry)
-        self._wake()
+        self._admit(entry)
+
+
+class Unhurried(Mailbox[Any]):
+    def put_urgent(self, entry: Any) -> None:
+        self.put_system(entry)
 
 
 class LastInFirstOut(Mailbox[Any]):
-    def _take_user(self) -> Any:
-        return self._user.pop()
+    def get(self) -> Any:
+        if not self._system:
+            self._user.rotate(1)
+        return super().get()
 
 
 class Forgetful(Mailbox[Any]):
     """Does not serve those who wait for room."""
 
-    def _take_user(self) -> Any:
-        return self._user.popleft()
+    def _serve_room(self) -> None:
+        """Do nothing."""
 
 
 class Unfair(Mailbox[Any]):
     """Lets newcomers step in before those who wait."""
 
-    def _take_user(self) -> Any:
-        entry = self._user.popleft()
-        self._room.reverse()
-        self._user.appendleft(entry)
-        return super()._take_user()
+    def _someone_waits(self) -> bool:
+        return False
 
 
 class DropsNewest(Mailbox[Any]):
     def pop_oldest(self) -> Any:
         return self._user.pop() if self._user else None
+
+
+class DropsReserved(Mailbox[Any]):
+    def pop_oldest(self) -> Any:
+        return self._user.popleft() if self._user else None
 
 
 class Sleeper(Mailbox[Any]):
@@ -77,11 +100,9 @@ class Sleeper(Mailbox[Any]):
 
 
 class TwoReaders(Mailbox[Any]):
-    async def wait(self) -> None:
-        for _ in range(1000):
-            if self._system or self._user or self.closed:
-                return
-            await asyncio.sleep(1)
+    def arrival(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        self._wakeup = None
+        return super().arrival(loop)
 
 
 class OpenAfterClose(Mailbox[Any]):
@@ -96,27 +117,37 @@ class LosesOnClose(Mailbox[Any]):
 
 
 class Policyless(Mailbox[Any]):
-    def __init__(self, capacity: int, _overflow: Overflow) -> None:
-        super().__init__(capacity)
+    def __init__(self, capacity: int, _overflow: Overflow, *, bytes_max: int = 100) -> None:
+        super().__init__(capacity, bytes_max=bytes_max)
+
+
+class AnySize(Mailbox[Any]):
+    def __init__(self, capacity: int, overflow: Overflow, *, bytes_max: int = 100) -> None:
+        super().__init__(max(1, capacity), overflow, bytes_max=bytes_max)
 
 
 @pytest.mark.parametrize(
     ("broken", "found"),
     [
         (Growing, "a full mailbox refuses; it never grows"),
+        (Unweighed, "an entry beyond the bytes of a mailbox is refused"),
+        (Forgiving, "an empty mailbox holds 0 bytes, not 20"),
         (OneLane, "the system lane is read first"),
+        (Unhurried, "what is urgent is read before all others"),
         (LastInFirstOut, "first in, first out"),
-        (Forgetful, "a free place goes to the first who still waits"),
-        (Unfair, "a free place goes to the first who still waits"),
-        (DropsNewest, "pop_oldest takes the oldest"),
+        (Forgetful, "who waits for bytes is admitted when they are free"),
+        (Unfair, "a small entry steps in before a large one that waits"),
+        (DropsNewest, "pop_oldest takes the oldest that is not reserved"),
+        (DropsReserved, "pop_oldest takes the oldest that is not reserved"),
         (Sleeper, "put_system does not wake the reader"),
-        (TwoReaders, "put does not wake the reader"),
-        (OpenAfterClose, "wake_up: a reader was never woken"),
+        (TwoReaders, "a second reader is refused"),
+        (OpenAfterClose, "after close a reader must not wait"),
         (LosesOnClose, "what was admitted stays"),
         (Policyless, "overflow is Overflow.WAIT, asked for Overflow.FAIL"),
+        (AnySize, "capacity=0, bytes_max=10 must be an UnboundedMailbox"),
     ],
 )
-def test_a_broken_mailbox_is_found(broken: Callable[[int, Overflow], Mailbox[Any]], found: str) -> None:
+def test_a_broken_mailbox_is_found(broken: type[Mailbox[Any]], found: str) -> None:
     with pytest.raises(ContractBroken, match=found):
         check_mailbox(broken)
 
