@@ -19,9 +19,16 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar
 from actors.errors import JobAbandoned, JobsExhausted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
-__all__ = ["ABANDONED_MAX", "DaemonExecutor", "JobExecutor", "JobToken", "raised_in_job"]
+__all__ = [
+    "ABANDONED_MAX",
+    "DaemonExecutor",
+    "JobExecutor",
+    "JobToken",
+    "jobs_at_work",
+    "raised_in_job",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -119,12 +126,12 @@ class _Worker(threading.Thread):
     def __init__(self, executor: DaemonExecutor, name: str) -> None:
         super().__init__(name=name, daemon=True)
         self.abandoned = False
-        self._executor = executor
+        self.executor = executor
 
     def run(self) -> None:
-        while (item := self._executor._next(self)) is not None:  # noqa: SLF001 - the two classes are one concept
+        while (item := self.executor._next(self)) is not None:  # noqa: SLF001 - the two classes are one concept
             item.run()
-            self._executor._finished(item)  # noqa: SLF001 - the same
+            self.executor._finished(item)  # noqa: SLF001 - the same
             del item  # a result must not live on in an idle thread
 
 
@@ -242,6 +249,18 @@ class DaemonExecutor(Executor):
             if worker.ident in frames
         }
 
+    def at_work(self, stuck: Container[threading.Thread] = ()) -> bool:
+        """Whether a job will end although the threads in `stuck` never do.
+
+        One whose callbacks still run is at work too, and so is one in the queue that will have its turn.
+        """
+        with self._lock:
+            held = sum(worker in stuck and not worker.abandoned for worker in self._workers)
+            return any(
+                held < self._limit if item.worker is None else item.worker not in stuck
+                for item in self._items.values()
+            )
+
     def _at_work(self) -> list[_Worker]:
         """Threads inside a job; not those that have its result and only put it away. The lock is held."""
         items = self._items.values()
@@ -279,3 +298,9 @@ class DaemonExecutor(Executor):
         with self._lock:
             item.worker = None
             self._items.pop(item.future, None)
+
+
+def jobs_at_work(stuck: Container[threading.Thread] = ()) -> bool:
+    """Whether any executor of this process has a job at work, see `DaemonExecutor.at_work`."""
+    workers = [thread for thread in threading.enumerate() if isinstance(thread, _Worker)]
+    return any(executor.at_work(stuck) for executor in {worker.executor for worker in workers})

@@ -196,10 +196,10 @@ def schema_by_id(schema_id: int) -> Schema:
     Raises:
         ProtocolError: no class of this program has it.
     """
-    try:
-        return _by_id[schema_id]
-    except (KeyError, TypeError):
-        raise ProtocolError(f"unknown message schema {schema_id!r}") from None
+    schema = _by_id.get(schema_id) if type(schema_id) is int else None
+    if schema is None:
+        raise ProtocolError(f"unknown message schema {schema_id!r:.80}")
+    return schema
 
 
 def _qualified(cls: type) -> str:

@@ -54,14 +54,13 @@ BODY_BYTES_MAX: Final = 55 * 1024  # the rest is room for two addresses of the l
 BUFFER_BYTES_MAX: Final = 1 << 32
 ENTRIES_MAX: Final = 4096
 DEPTH_MAX: Final = 32
+NUMBER_MAX: Final = 1 << 63
 ALIGNMENT: Final = 64
 HEADER: Final = struct.Struct("<4sBBHIIQ")
 
 EXT_ARRAY: Final = 1
 EXT_MESSAGE: Final = 2
 EXT_REF: Final = 3
-# How MessagePack's own timestamps begin, in their three lengths.
-TIMESTAMPS: Final = (b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff")
 
 # No object, void, structured, string or foreign byte order: only plain numbers can be data.
 DTYPES: Final = frozenset(
@@ -165,12 +164,12 @@ class Codec:
         # What the receiver gets is its own: read back from the bytes, and so checked before it is sent.
         buffers = tuple(self._buffers)
         self._buffers.clear()
-        return schema, fields, buffers, schema.build(_unpack(fields, buffers))
+        return schema, fields, buffers, schema.build(_Reader(buffers).read(fields))
 
     def unpack(self, packed: Packed) -> Any:
         """Return what was packed once more, shared with nobody who got it before."""
         schema, fields, buffers, _ = packed
-        return schema.build(_unpack(fields, buffers))
+        return schema.build(_Reader(buffers).read(fields))
 
     def encode(
         self,
@@ -202,14 +201,19 @@ class Codec:
         Raises:
             ProtocolError: it is not a frame of ours.
         """
-        raw = _unpack(frame.head, frame.buffers)
+        raw = _Reader(frame.buffers).read(frame.head)
         try:
             kind, to, sender, msg_id, cause_id, incarnation, remaining_ms, schema_id, values = raw
         except (TypeError, ValueError):
             raise ProtocolError("a head has nine entries") from None
         numbers = (kind, msg_id, cause_id, incarnation, remaining_ms)
-        if not all(type(number) is int for number in numbers) or kind not in KINDS:
-            raise ProtocolError(f"a head counts in whole numbers and is of a known kind, got {numbers!r:.80}")
+        if (
+            not all(type(number) is int and 0 <= number < NUMBER_MAX for number in numbers)
+            or kind not in KINDS
+        ):
+            raise ProtocolError(
+                f"a head counts from 0 in whole numbers, and its kind is known: {numbers!r:.80}"
+            )
         if type(to) is not str or type(sender) is not str or type(values) is not tuple:
             raise ProtocolError("a head has two addresses, and an array of fields as its body")
         return Envelope(
@@ -251,49 +255,90 @@ class Codec:
         return len(self._buffers) - 1, array.dtype.str, array.shape, order
 
 
-def _unpack(data: bytes, buffers: tuple[Any, ...], depth: int = 0) -> Any:
-    if depth > DEPTH_MAX:
-        raise ProtocolError(f"messages are nested deeper than {DEPTH_MAX}")
+class _Reader:
+    """Reads what MessagePack and our extensions say, and which buffers they name.
 
-    def extension(code: int, payload: bytes) -> Any:
-        if code == EXT_ARRAY:
-            return _array(_unpack(payload, (), depth + 1), buffers)
+    Args:
+        buffers: that travelled beside it.
+    """
+
+    __slots__ = ("_buffers", "_depth", "_named")
+
+    def __init__(self, buffers: tuple[Any, ...]) -> None:
+        self._buffers = buffers
+        self._depth = 0
+        self._named: set[int] = set()
+
+    def read(self, data: bytes) -> Any:
+        """Return the value that `data` holds.
+
+        Raises:
+            ProtocolError: there is something in it, or in its size, that we do not accept.
+        """
+        value = self._unpack(data)
+        if len(self._named) < len(self._buffers):
+            raise ProtocolError(
+                f"{len(self._buffers)} buffers came, and {len(self._named)} of them are named"
+            )
+        return value
+
+    def _unpack(self, data: bytes) -> Any:
+        if self._depth > DEPTH_MAX:
+            raise ProtocolError(f"messages are nested deeper than {DEPTH_MAX}")
+        self._depth += 1
+        try:
+            value = msgpack.unpackb(
+                data,
+                use_list=False,
+                ext_hook=self._extension,
+                strict_map_key=True,
+                max_array_len=ENTRIES_MAX,
+                max_map_len=ENTRIES_MAX,
+                max_str_len=HEAD_BYTES_MAX,
+                max_bin_len=HEAD_BYTES_MAX,
+                max_ext_len=HEAD_BYTES_MAX,
+            )
+        except ProtocolError:
+            raise
+        except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+            raise ProtocolError(f"not MessagePack that we accept: {error or type(error).__name__}") from None
+        self._depth -= 1
+        _check_containers(value)
+        return value
+
+    def _extension(self, code: int, payload: bytes) -> Any:
+        if code not in {EXT_ARRAY, EXT_REF, EXT_MESSAGE}:
+            raise ProtocolError(f"unknown extension {code}")
+        value = self._unpack(payload)
         if code == EXT_REF:
-            return _ref(_unpack(payload, (), depth + 1))
+            return _ref(value)
         if code == EXT_MESSAGE:
-            return _nested(_unpack(payload, buffers, depth + 1))
-        raise ProtocolError(f"unknown extension {code}")
-
-    try:
-        value = msgpack.unpackb(
-            data,
-            use_list=False,
-            ext_hook=extension,
-            strict_map_key=True,
-            max_array_len=ENTRIES_MAX,
-            max_map_len=ENTRIES_MAX,
-            max_str_len=HEAD_BYTES_MAX,
-            max_bin_len=HEAD_BYTES_MAX,
-            max_ext_len=HEAD_BYTES_MAX,
-        )
-    except ProtocolError:
-        raise
-    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
-        raise ProtocolError(f"not MessagePack that we accept: {error or type(error).__name__}") from None
-    if any(mark in data for mark in TIMESTAMPS):  # the library reads these without asking us
-        _refuse_timestamps(value)
-    return value
+            return _nested(value)
+        array, index = _array(value, self._buffers)
+        self._named.add(index)
+        return array
 
 
-def _refuse_timestamps(value: Any) -> None:
-    if isinstance(value, msgpack.Timestamp):
-        raise ProtocolError("unknown extension -1")
-    if isinstance(value, tuple):
-        for item in value:
-            _refuse_timestamps(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            _refuse_timestamps(item)
+def _check_containers(value: Any) -> None:
+    """Hold what MessagePack itself has read to our limits; without recursion, which depth would exhaust.
+
+    Raises:
+        ProtocolError: containers are nested too deep, or a timestamp is among them, which is read unasked.
+    """
+    level = [value]
+    for _ in range(DEPTH_MAX + 2):
+        deeper: list[Any] = []
+        for item in level:
+            if type(item) is tuple:
+                deeper += item
+            elif type(item) is dict:
+                deeper += item.values()
+            elif isinstance(item, msgpack.Timestamp):
+                raise ProtocolError("unknown extension -1")
+        if not deeper:
+            return
+        level = deeper
+    raise ProtocolError(f"containers are nested deeper than {DEPTH_MAX}")
 
 
 def _nested(pair: Any) -> Any:
@@ -304,18 +349,19 @@ def _nested(pair: Any) -> Any:
 
 def _ref(pair: Any) -> ActorRef[Any]:
     match pair:
-        case (str() as path, int() as uid):
+        case (str() as path, int() as uid) if type(uid) is int and uid >= 0:
             return ActorRef(path, uid)
     raise ProtocolError("a ref is a path and a number")
 
 
-def _array(descriptor: Any, buffers: tuple[Any, ...]) -> np.ndarray[Any, Any]:
+def _array(descriptor: Any, buffers: tuple[Any, ...]) -> tuple[np.ndarray[Any, Any], int]:
+    """Return an array, and the number of the buffer that it lies in."""
     match descriptor:
         case (int() as index, str() as dtype, tuple() as shape, ("C" | "F") as order):
             pass
         case _:
             raise ProtocolError("an array is described by buffer, dtype, shape and order")
-    if not 0 <= index < len(buffers):
+    if type(index) is not int or not 0 <= index < len(buffers):
         raise ProtocolError(f"an array names buffer {index} of {len(buffers)}")
     if dtype not in DTYPES:
         raise ProtocolError(f"arrays of dtype {dtype!r} are not accepted")
@@ -325,12 +371,12 @@ def _array(descriptor: Any, buffers: tuple[Any, ...]) -> np.ndarray[Any, Any]:
     if isinstance(buffer, np.ndarray):  # the same process: the array itself, read-only since it was encoded
         if buffer.dtype.str != dtype or buffer.shape != shape:
             raise ProtocolError(f"buffer {index} is {buffer.dtype}{buffer.shape}, not {dtype}{shape}")
-        return buffer
+        return buffer, index
     if math.prod(shape) * np.dtype(dtype).itemsize != len(buffer):
         raise ProtocolError(
             f"buffer {index} has {len(buffer)} bytes, but {dtype}{list(shape)} needs another number"
         )
-    return np.frombuffer(buffer, dtype=dtype).reshape(shape, order=order)
+    return np.frombuffer(buffer, dtype=dtype).reshape(shape, order=order), index
 
 
 def frame_to_bytes(frame: Frame) -> bytes:

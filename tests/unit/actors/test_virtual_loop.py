@@ -1,4 +1,4 @@
-"""The tests' own loop: time moves only when nothing else can."""
+"""Virtual time: it moves only when nothing else can."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from actors import DaemonExecutor
-from tests.helpers.virtual_loop import Deadlock, Stuck, run_virtual, virtual
+from actors.testing import Deadlock, StuckJob, run_virtual, virtual_time
 
 
-@virtual
+@virtual_time
 async def test_an_hour_passes_at_once() -> None:
     loop = asyncio.get_running_loop()
     assert loop.time() == 0
@@ -18,7 +18,7 @@ async def test_an_hour_passes_at_once() -> None:
     assert loop.time() == 3600
 
 
-@virtual
+@virtual_time
 async def test_timers_come_in_order() -> None:
     order: list[float] = []
 
@@ -47,7 +47,7 @@ def test_going_on_for_ever_is_a_deadlock_too() -> None:
         run_virtual(tick_for_ever)
 
 
-@virtual
+@virtual_time
 async def test_the_clock_stands_still_while_a_job_is_at_work() -> None:
     executor = DaemonExecutor(1)
     loop = asyncio.get_running_loop()
@@ -58,9 +58,9 @@ async def test_the_clock_stands_still_while_a_job_is_at_work() -> None:
     executor.shutdown(wait=False)
 
 
-@virtual
+@virtual_time
 async def test_the_clock_passes_a_stuck_job() -> None:
-    executor, stuck = DaemonExecutor(1), Stuck()
+    executor, stuck = DaemonExecutor(1), StuckJob()
     job = asyncio.wrap_future(executor.submit(stuck))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(job), 30)
@@ -68,3 +68,34 @@ async def test_the_clock_passes_a_stuck_job() -> None:
     assert await job == "late"
     assert asyncio.get_running_loop().time() == 30
     executor.shutdown(wait=False)
+
+
+@virtual_time
+async def test_the_clock_stands_still_for_threads_of_the_loop_too() -> None:
+    """`asyncio.to_thread` and name lookups use the loop's own executor."""
+    loop = asyncio.get_running_loop()
+    timeout = loop.create_task(asyncio.sleep(0.001))
+    assert await asyncio.to_thread(sum, range(100_000)) == 4_999_950_000
+    assert loop.time() == 0
+    await timeout
+
+
+def test_a_result_comes_back_and_an_error_too() -> None:
+    async def fail() -> None:
+        raise LookupError("as it is")
+
+    async def answer() -> int:
+        return 7
+
+    assert run_virtual(answer) == 7
+    assert virtual_time(answer)() == 7
+    with pytest.raises(LookupError, match="as it is"):
+        run_virtual(fail)
+
+
+def test_a_released_job_is_at_work_again() -> None:
+    stuck = StuckJob()
+    stuck.release()
+    assert stuck(None, "at once") == "at once"
+    assert stuck.entered == 1
+    assert stuck.left.is_set()

@@ -26,7 +26,6 @@ from actors.wire import (
     EXT_REF,
     HEAD_BYTES_MAX,
     HEADER,
-    TIMESTAMPS,
     Codec,
     Envelope,
     Frame,
@@ -260,7 +259,7 @@ def test_a_timestamp_is_refused_where_it_is_sent_and_where_it_arrives(seconds: i
             CODEC.decode(Frame(_head((content,))))
 
 
-@pytest.mark.parametrize("mark", TIMESTAMPS)
+@pytest.mark.parametrize("mark", [b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff"])
 def test_what_only_looks_like_a_timestamp_comes_back(mark: bytes) -> None:
     content = (mark, {"a": mark + bytes(12)}, mark.hex())
     assert _there_and_back(Box(content)) == Box(content)
@@ -323,7 +322,7 @@ def test_a_head_that_is_too_large_names_the_remedy() -> None:
 def test_the_largest_body_fits_into_a_head_with_the_longest_addresses() -> None:
     body, path = Box("x" * (BODY_BYTES_MAX - 4)), "/" + "\U0001f600" * (PATH_CHARS_MAX - 1)
     assert len(CODEC.pack(body)[1]) == BODY_BYTES_MAX
-    frame = CODEC.encode(Kind.ASK, path, path, 2**63, 2**63, 2**63, 2**63, body)
+    frame = CODEC.encode(Kind.ASK, path, path, 2**62, 2**62, 2**62, 2**62, body)
     assert CODEC.decode(frame_from_bytes(frame_to_bytes(frame))).body == body
     with pytest.raises(MessageError, match=r"wire\.box has addresses that are too long"):
         CODEC.encode(Kind.ASK, path * 3, path, 1, 1, 1, 1, body)
