@@ -41,7 +41,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy --explicit-package-bases --exclude tests/conformance tests examples
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed-dev
+bench: $(VENV)/.installed-bench
 	@for script in tests/benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
 
 # The stamps make a second call quick; they are out of date as soon as pyproject.toml changes.
@@ -58,6 +58,11 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-conformance: $(VENV)/.installed-dev
 	@echo 'Installing torch and transformers, to compare with, into $(VENV)'
 	@$(BIN)/python -m pip install -qq --editable '.[dev,conformance]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	@echo 'Installing pykka and xoscar, to measure beside, into $(VENV)'
+	@$(BIN)/python -m pip install -qq --editable '.[dev,bench]'
 	@touch $@
 
 $(VENV)/bin/python:

@@ -9,11 +9,14 @@ from actors.context import Context
 from actors.errors import (
     ActorDown,
     ActorError,
+    AmbiguousOption,
     AskError,
     AskFailed,
+    EndlessWait,
     EpochFailed,
     Expired,
     IllegalTransition,
+    InsideTree,
     JobAbandoned,
     JobsExhausted,
     MailboxFull,
@@ -22,7 +25,9 @@ from actors.errors import (
     NotHandled,
     ProtocolError,
     Refused,
+    SpawnOutsideParent,
     SystemClosed,
+    UnboundedMailbox,
     UnregisteredMessage,
     UpwardAsk,
     WaitCycle,
@@ -33,7 +38,7 @@ from actors.lifecycle import TRANSITIONS, Event, Lifecycle, State, advance
 from actors.mailbox import Overflow
 from actors.messages import ActorRef, Down, Request, message
 from actors.receiver import Receiver
-from actors.supervision import Supervision
+from actors.supervision import Strategy, Supervision
 from actors.system import ActorSystem, ShutdownReport, TreeNode
 from actors.waits import Wait, Witness
 from actors.wire import freeze
@@ -45,15 +50,18 @@ __all__ = [
     "ActorError",
     "ActorRef",
     "ActorSystem",
+    "AmbiguousOption",
     "AskError",
     "AskFailed",
     "Context",
     "DaemonExecutor",
     "Down",
+    "EndlessWait",
     "EpochFailed",
     "Event",
     "Expired",
     "IllegalTransition",
+    "InsideTree",
     "JobAbandoned",
     "JobToken",
     "JobsExhausted",
@@ -68,10 +76,13 @@ __all__ = [
     "Refused",
     "Request",
     "ShutdownReport",
+    "SpawnOutsideParent",
     "State",
+    "Strategy",
     "Supervision",
     "SystemClosed",
     "TreeNode",
+    "UnboundedMailbox",
     "UnregisteredMessage",
     "UpwardAsk",
     "Wait",

@@ -27,11 +27,13 @@ class Handler:
         message: the message class.
         name: the method that handles it.
         states: lifecycle states in which it may run.
+        bound: whether that excludes any.
     """
 
     message: type
     name: str
     states: frozenset[State]
+    bound: bool
 
 
 def on(message: type, *, when: State | Iterable[State] | None = None) -> Callable[[F], F]:
@@ -44,9 +46,13 @@ def on(message: type, *, when: State | Iterable[State] | None = None) -> Callabl
 
     Raises:
         UnregisteredMessage: the class was not declared with `@message`.
-        TypeError: the method is not `async def`, or does not take `(self, msg, ctx)`.
+        TypeError: the method is not `async def`, or does not take `(self, msg, ctx)`; or the message is the
+            runtime's own.
     """
-    schema_of(message)
+    if schema_of(message).tag.startswith("actors."):
+        raise TypeError(
+            f"{message.__name__} is the runtime's own: no handler gets it, and Down goes to on_down"
+        )
     states = frozenset(State if when is None else {when} if isinstance(when, State) else when)
 
     def mark(method: F) -> F:
@@ -57,7 +63,7 @@ def on(message: type, *, when: State | Iterable[State] | None = None) -> Callabl
             inspect.signature(method).bind("self", "msg", "ctx")
         except TypeError:
             raise TypeError(f"{method.__qualname__} must take (self, msg, ctx)") from None
-        method.__actor_handler__ = Handler(message, method.__name__, states)  # type: ignore[attr-defined] # read by Actor.__init_subclass__
+        method.__actor_handler__ = Handler(message, method.__name__, states, len(states) < len(State))  # type: ignore[attr-defined] # read by Actor.__init_subclass__
         return method
 
     return mark
@@ -68,6 +74,9 @@ class Actor:
 
     Subclasses bind methods with `@on`, and may override the hooks. Every hook and handler runs under a
     deadline. The constructor's arguments are handed over at `spawn`, and again at every restart.
+
+    Raises:
+        TypeError: a subclass (when it is defined) has `snapshot` without `restore`, or the other way round.
     """
 
     handlers: ClassVar[dict[type, Handler]] = {}
@@ -77,6 +86,8 @@ class Actor:
         members = (member for base in reversed(cls.__mro__) for member in vars(base).values())
         bound = (getattr(member, "__actor_handler__", None) for member in members)
         cls.handlers = {handler.message: handler for handler in bound if handler is not None}
+        if (cls.snapshot is Actor.snapshot) is not (cls.restore is Actor.restore):
+            raise TypeError(f"{cls.__qualname__} needs both `snapshot` and `restore`, or neither")
 
     @classmethod
     def contract(cls) -> str:
@@ -86,6 +97,21 @@ class Actor:
             for handler in cls.handlers.values()
         ]
         return "\n".join(rows)
+
+    async def restore(self, state: Any, ctx: Context) -> None:
+        """Called in a life after the first, before `on_start`, with what `snapshot` last returned.
+
+        Not called when there is no snapshot. What it raises fails the actor.
+        """
+
+    async def snapshot(self, ctx: Context) -> Any:
+        """Called when an epoch has been finished well, before that is said to anyone.
+
+        Returns:
+            The state to keep over restarts, a message; it replaces what was kept before. None keeps nothing.
+
+        What it raises, and a state that cannot travel, fails the epoch and the actor.
+        """
 
     async def on_start(self, ctx: Context) -> None:
         """Called before the first message, also after a restart. Raising fails the actor."""

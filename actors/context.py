@@ -6,11 +6,11 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast, overload
 
-from actors import epochs
-from actors.errors import ActorDown, JobsExhausted, UpwardAsk
-from actors.host import ChildSpec
+from actors import epochs, starting
+from actors.errors import ActorDown, EndlessWait, JobsExhausted, UpwardAsk
+from actors.host import HANDLER_TIMEOUT_S
 from actors.lifecycle import Event, State
-from actors.mailbox import CAPACITY, Mailbox, Overflow
+from actors.mailbox import BYTES_MAX, CAPACITY, Overflow
 from actors.waits import Wait, Witness
 
 if TYPE_CHECKING:
@@ -20,15 +20,14 @@ if TYPE_CHECKING:
 
     from actors.actor import Actor
     from actors.cell import Cell
-    from actors.delivery import Origin
     from actors.jobs import JobToken
     from actors.messages import ActorRef, Request
     from actors.supervision import Supervision
+    from actors.waits import Origin
 
 __all__ = ["ASK_TIMEOUT_S", "HANDLER_TIMEOUT_S", "Context"]
 
 ASK_TIMEOUT_S = 30.0
-HANDLER_TIMEOUT_S = 30.0
 
 A = TypeVar("A", bound="Actor")
 P = ParamSpec("P")
@@ -81,7 +80,7 @@ class Context:
     @property
     def remaining_s(self) -> float:
         """Seconds until the deadline of the handler that runs now."""
-        return max(0.0, self._deadline_s(math.inf) - self.live().host.loop.time())
+        return max(0.0, self._handler_deadline_s() - self.live().host.loop.time())
 
     async def spawn(
         self,
@@ -91,6 +90,7 @@ class Context:
         supervision: Supervision | None = None,
         capacity: int = CAPACITY,
         overflow: Overflow = Overflow.WAIT,
+        bytes_max: int = BYTES_MAX,
         handler_timeout_s: float = HANDLER_TIMEOUT_S,
         **kwargs: Any,
     ) -> ActorRef[A]:
@@ -103,23 +103,32 @@ class Context:
             supervision: when and how to restart it; by default it stays down.
             capacity: of its mailbox, in messages.
             overflow: what its full mailbox does.
+            bytes_max: of the messages in its mailbox, arrays included; one alone may be larger.
             handler_timeout_s: deadline of handlers of tells, and of hooks. Asks bring their own.
-            **kwargs: for its constructor.
+            **kwargs: for its constructor. A parameter that has the name of one of these options can be
+                handed over by position only.
 
         Raises:
             ActorDown: `on_start` raised; the text says what.
             Expired: `on_start` did not return before this handler's deadline.
+            AmbiguousOption: an option is given that the constructor has a parameter for, too.
+            UnboundedMailbox: the capacity is not a whole number above 0.
+            EndlessWait: `handler_timeout_s` is not a finite time above 0.
             ValueError: the name is taken or has a slash.
         """
-        spec = ChildSpec(
-            actor=actor,
-            args=args,
-            kwargs=kwargs,
+        spec, mailbox = starting.prepare(
+            actor,
+            args,
+            kwargs,
+            name=name,
             supervision=supervision,
+            capacity=capacity,
+            overflow=overflow,
+            bytes_max=bytes_max,
             handler_timeout_s=handler_timeout_s,
         )
         deadline_s = self._deadline_s(HANDLER_TIMEOUT_S)
-        return await self.live().spawn_child(name, spec, Mailbox(capacity, overflow), deadline_s)
+        return await self.live().spawn_child(name, spec, mailbox, deadline_s)
 
     def tell(self, ref: ActorRef[Any], message: Any) -> None:
         """Send without an answer, to anyone.
@@ -138,13 +147,13 @@ class Context:
             ValueError: the delay is negative or not finite.
         """
         cell, origin = self.live(), self._origin()
-        entry = cell.host.delivery.prepare(origin, ref, message)
+        entry = cell.host.delivery.prepare(origin, message)
         if not 0 <= delay_s < math.inf:
             raise ValueError(f"cannot tell {ref} after {delay_s} seconds")
 
         def send() -> None:
             if cell.incarnation == self._incarnation and cell.has_task:
-                cell.host.delivery.post_or_drop(origin, ref, entry)
+                cell.host.delivery.post_or_drop(ref, entry)
 
         cell.host.alarm(delay_s, send)
 
@@ -168,14 +177,19 @@ class Context:
             Expired: the time is over.
             Refused: not admitted; `UpwardAsk` when `ref` is not below this actor.
             MessageError: the message cannot travel.
+            EndlessWait: the time given is not finite.
 
         Cancelling it tells the actor to stop working on it.
         """
         cell = self.live()
         self._check_below(ref)
         delivery = cell.host.delivery
-        ask = delivery.begin_ask(self._origin(), ref, message, self._deadline_s(timeout_s))
-        return await delivery.finish_ask(ask)
+        ask = delivery.begin_ask(cell.origin, ref, message, self._deadline_s(timeout_s))
+        try:
+            packed = await ask.future
+        finally:
+            delivery.close(ask)
+        return delivery.open_answer(ask, packed)
 
     async def ask_all(
         self, asks: Iterable[tuple[ActorRef[Any], Any]], *, timeout_s: float | None = None
@@ -215,7 +229,7 @@ class Context:
     async def _offload(self, timeout_s: float | None, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
         cell = self.live()
         host, name = cell.host, getattr(fn, "__qualname__", repr(fn))
-        deadline_s = self._deadline_s(math.inf if timeout_s is None else timeout_s)
+        deadline_s = self._handler_deadline_s() if timeout_s is None else self._deadline_s(timeout_s)
         token = host.executor.token(max(0.0, deadline_s - host.loop.time()))
         wait = cell.open_wait(f"job {name}", "its result", deadline_s, Witness.JOB_SLOT)
         cell.trace("job", type_=name)
@@ -241,13 +255,14 @@ class Context:
         Raises:
             Expired: the time is over; the awaitable was cancelled.
         """
-        inner = asyncio.ensure_future(_outcome(awaitable))  # first, so that it is closed when this is refused
         try:
             cell = self.live()
             wait = cell.open_wait("foreign awaitable", reason, self._deadline_s(timeout_s), Witness.TIMER)
         except BaseException:
-            inner.cancel()
+            if asyncio.iscoroutine(awaitable):
+                awaitable.close()  # nobody will ever await it
             raise
+        inner = asyncio.ensure_future(_outcome(awaitable))
         try:
             await asyncio.wait({inner, wait.future}, return_when=asyncio.FIRST_COMPLETED)
             if not inner.done():
@@ -263,6 +278,13 @@ class Context:
     def watch(self, ref: ActorRef[Any]) -> None:
         """Have `on_down` called when an incarnation of `ref` ends; at once when there is none."""
         self.live().watch(ref)
+
+    def unwatch(self, ref: ActorRef[Any]) -> None:
+        """Hear no more of the ends of `ref`; a `Down` that has arrived is still handled.
+
+        Nothing happens when it is not watched. A parent hears of its children all the same.
+        """
+        self.live().unwatch(ref)
 
     async def stop(self, ref: ActorRef[Any], *, timeout_s: float = 5.0) -> None:
         """Stop an actor below, and return when it has ended, by force at the end of its time.
@@ -326,11 +348,19 @@ class Context:
         return self._cell.origin
 
     def _deadline_s(self, timeout_s: float | None) -> float:
-        """The smaller of the given time, and what remains of the handler that runs now (law 5)."""
-        now_s = self._cell.host.loop.time()
-        own_s = now_s + (ASK_TIMEOUT_S if timeout_s is None else timeout_s)
+        """The smaller of the given time, and what remains of the handler that runs now (law 5).
+
+        Raises:
+            EndlessWait: the given time is not finite.
+        """
+        own_s = ASK_TIMEOUT_S if timeout_s is None else timeout_s
+        if not math.isfinite(own_s):
+            raise EndlessWait(f"{self._cell.ref} cannot wait without end: timeout_s={own_s}")
+        return min(self._cell.host.loop.time() + own_s, self._handler_deadline_s())
+
+    def _handler_deadline_s(self) -> float:
         run = self._cell.run
-        return min(own_s, run.deadline_s if run is not None else now_s + HANDLER_TIMEOUT_S)
+        return run.deadline_s if run is not None else self._cell.host.loop.time() + HANDLER_TIMEOUT_S
 
     def _check_below(self, ref: ActorRef[Any]) -> None:
         target = self._cell.host.cells.get(ref.path)

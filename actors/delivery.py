@@ -8,26 +8,26 @@ answer completes the ask's wait, never a mailbox (law 6).
 from __future__ import annotations
 
 import contextlib
-import itertools
+import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors import errors
 from actors.errors import (
     ActorDown,
     AskError,
     AskFailed,
+    EndlessWait,
     MailboxFull,
     NotHandled,
-    ProtocolError,
     Refused,
     SystemClosed,
     WaitCycle,
 )
 from actors.mailbox import Overflow, Put
-from actors.messages import ActorRef, Failure, schema_of
-from actors.waits import Wait, Witness
-from actors.wire import Codec, Envelope, Frame, Kind
+from actors.messages import ActorRef, BeginEpoch, Failure, FinishEpoch, schema_of
+from actors.waits import Origin, Wait, Witness
+from actors.wire import Codec
 
 if TYPE_CHECKING:
     import asyncio
@@ -36,20 +36,38 @@ if TYPE_CHECKING:
     from actors.mailbox import Mailbox
     from actors.tracing import Tracer
     from actors.waits import WaitTable
+    from actors.wire import Packed
 
-__all__ = ["Ask", "Delivery", "Entry", "Origin", "Recipient"]
+__all__ = ["Ask", "Delivery", "Entry", "Recipient"]
+
+FAILURE: Final = schema_of(Failure)
+# A parent asks each of these at most once at a time, and an epoch must not hang on a mailbox that is full.
+RESERVED: Final = frozenset({schema_of(BeginEpoch), schema_of(FinishEpoch)})
 
 
 class Entry:
-    """What lies in a mailbox: a frame, and the number under which its answer is expected (0: none is)."""
+    """What lies in a mailbox: the body of a message, on whose behalf it came, and the ask that it is."""
 
-    __slots__ = ("ask_id", "frame", "msg_id", "tag")
+    __slots__ = ("ask", "msg_id", "nbytes", "origin", "packed")
 
-    def __init__(self, frame: Frame, tag: str, ask_id: int = 0, msg_id: int = 0) -> None:
-        self.frame = frame
-        self.tag = tag
-        self.ask_id = ask_id
-        self.msg_id = msg_id or ask_id
+    def __init__(self, packed: Packed, origin: Origin, msg_id: int, ask: Ask | None = None) -> None:
+        self.packed = packed
+        self.origin = origin
+        self.msg_id = msg_id
+        self.ask = ask
+        self.nbytes = len(packed[1])
+        if packed[2]:
+            self.nbytes += sum(buffer.nbytes for buffer in packed[2])
+
+    @property
+    def tag(self) -> str:
+        """The tag of its message class."""
+        return self.packed[0].tag
+
+    @property
+    def reserved(self) -> bool:
+        """Whether the runtime keeps a place for it."""
+        return self.packed[0] in RESERVED
 
 
 class Recipient(Protocol):
@@ -75,44 +93,53 @@ class Recipient(Protocol):
     def takes_asks(self) -> bool:
         """Whether it ever answers."""
 
-    def leave(self, ask_id: int) -> None:
-        """Hear that nobody waits for this answer any more."""
+    def leave(self, ask_id: int, *, expired: bool = False) -> None:
+        """Hear that nobody waits for this answer any more, because its time is over or for another reason."""
 
 
-class Origin:
-    """On whose behalf something is sent.
-
-    Attributes:
-        name: path of the actor, or a name for code outside the tree.
-        incarnation: of that actor, 0 outside.
-        cause_id: the message that it is handling, 0 for none.
-    """
-
-    __slots__ = ("cause_id", "incarnation", "name")
-
-    def __init__(self, name: str, incarnation: int = 0, cause_id: int = 0) -> None:
-        self.name = name
-        self.incarnation = incarnation
-        self.cause_id = cause_id
-
-
-class Ask:
-    """An ask under way.
+class Ask(Wait):
+    """An ask under way: a wait for the answer.
 
     Attributes:
-        ask_id: its message id.
         recipient: who was asked.
         incarnation: the life of the recipient that began to handle it, 0 before.
-        wait: ends when the ask ends.
     """
 
-    __slots__ = ("ask_id", "incarnation", "recipient", "wait")
+    __slots__ = ("incarnation", "recipient")
 
-    def __init__(self, ask_id: int, recipient: Recipient, wait: Wait) -> None:
-        self.ask_id = ask_id
+    def __init__(
+        self,
+        ask_id: int,
+        origin: Origin,
+        recipient: Recipient,
+        reason: str,
+        since_s: float,
+        deadline_s: float,
+        future: asyncio.Future[Packed],
+    ) -> None:
+        # As `Wait`, whose constructor is not called: this is the most frequent wait by far.
+        if not -math.inf < deadline_s < math.inf:
+            raise EndlessWait(f"{origin.name} cannot ask {recipient.ref} without end: deadline {deadline_s}")
+        self.wait_id = ask_id
+        self.origin = origin
+        self.target = recipient.ref.path
+        self.reason = reason
+        self.since_s = since_s
+        self.deadline_s = deadline_s
+        self.witness = Witness.MONITOR
+        self.future = future
         self.recipient = recipient
         self.incarnation = 0
-        self.wait = wait
+
+    @property
+    def open(self) -> bool:
+        """Whether its deadline still matters: the recipient owes an answer, even if nobody waits any more."""
+        return self.wait_id in self.recipient.asks
+
+    def on_deadline(self) -> None:
+        """End it in `Expired`, and with it the handler that works on it: its deadline is the same."""
+        super().on_deadline()
+        self.recipient.leave(self.wait_id, expired=True)
 
 
 class Delivery:
@@ -120,15 +147,16 @@ class Delivery:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, waits: WaitTable, tracer: Tracer | None) -> None:
         self.loop = loop
+        self.clock = loop.time
         self.waits = waits
         self.tracer = tracer
         self.codec = Codec()
         self.recipients: dict[str, Recipient] = {}
         self.asks: dict[int, Ask] = {}
-        self.counts: Counter[str] = Counter()
+        self.messages = 0
         self.dead_letters: Counter[str] = Counter()
         self.open = True
-        self._ids = itertools.count(1)
+        self._ids = waits.ids
 
     def locate(self, ref: ActorRef[Any]) -> Recipient | None:
         """Return who lives at `ref`, None if it has ended for good."""
@@ -142,54 +170,60 @@ class Delivery:
             MessageError: `body` cannot travel.
             MailboxFull: there is no room and the policy is `wait` or `fail`. A tell cannot wait.
         """
-        self.post(origin, ref, self.prepare(origin, ref, body))
+        packed = self.codec.pack(body)
+        self.messages += 1
+        self.post(ref, Entry(packed, origin, next(self._ids)))
 
-    def prepare(self, origin: Origin, ref: ActorRef[Any], body: Any) -> Entry:
+    def prepare(self, origin: Origin, body: Any) -> Entry:
         """Return a message that is ready to be told, now or later.
 
         Raises:
             MessageError: `body` cannot travel.
         """
-        msg_id = next(self._ids)
-        frame = self._frame(Kind.TELL, origin, ref, msg_id, 0, body)
-        return Entry(frame, schema_of(type(body)).tag, msg_id=msg_id)
+        packed = self.codec.pack(body)
+        self.messages += 1
+        return Entry(packed, origin, next(self._ids))
 
-    def post(self, origin: Origin, ref: ActorRef[Any], entry: Entry) -> None:
+    def post(self, ref: ActorRef[Any], entry: Entry) -> None:
         """Deliver what `prepare` made, see `tell`.
 
         Raises:
             MailboxFull: as `tell`.
         """
         if self.tracer is not None:
-            self._trace("send", origin, entry.msg_id, entry.tag, ref.path)
-        recipient = self.locate(ref)
-        if recipient is None:
-            self.dead_letter(entry.tag, "no such actor", origin, entry.msg_id)
-            return
-        put = recipient.mailbox.put(entry)
-        if put is Put.FULL and recipient.mailbox.overflow is Overflow.DROP_OLDEST:
-            self._drop_oldest(recipient, origin)
-            put = recipient.mailbox.put(entry)
-        if put is Put.FULL:
-            self.dead_letter(entry.tag, "mailbox full", origin, entry.msg_id)
-            raise MailboxFull(f"{ref} holds {len(recipient.mailbox)} messages and takes no {entry.tag} now")
-        if put is Put.CLOSED:
-            self.dead_letter(entry.tag, "actor stopping", origin, entry.msg_id)
+            self._trace("send", entry.origin, entry.msg_id, entry.tag, ref.path)
+        recipient = self.recipients.get(ref.path)
+        if recipient is None or recipient.ref.uid != ref.uid:
+            self.dead_letter(entry, "no such actor")
+        elif (put := recipient.mailbox.put(entry)) is not Put.ADMITTED:
+            self._not_admitted(recipient, entry, put)
 
-    def post_or_drop(self, origin: Origin, ref: ActorRef[Any], entry: Entry) -> None:
+    def _not_admitted(self, recipient: Recipient, entry: Entry, put: Put) -> None:
+        """Do with a tell what the policy of the mailbox says."""
+        if put is Put.FULL and recipient.mailbox.overflow is Overflow.DROP_OLDEST:
+            put = self._replace_oldest(recipient, entry)
+        if put is Put.FULL:
+            self.dead_letter(entry, "mailbox full")
+            raise MailboxFull(
+                f"{recipient.ref} holds {len(recipient.mailbox)} messages and takes no {entry.tag} now"
+            )
+        if put is Put.CLOSED:
+            self.dead_letter(entry, "actor stopping")
+
+    def post_or_drop(self, ref: ActorRef[Any], entry: Entry) -> None:
         """Deliver what `prepare` made; what does not fit is a dead letter and no error."""
         with contextlib.suppress(MailboxFull):
-            self.post(origin, ref, entry)
+            self.post(ref, entry)
 
     def tell_system(self, origin: Origin, recipient: Recipient, body: Any) -> None:
         """Deliver one of the runtime's own messages to the system lane, which always has room."""
-        entry = self.prepare(origin, recipient.ref, body)
+        entry = self.prepare(origin, body)
         if self.tracer is not None:
             self._trace("send", origin, entry.msg_id, entry.tag, recipient.ref.path)
         recipient.mailbox.put_system(entry)
 
     def begin_ask(self, origin: Origin, ref: ActorRef[Any], body: Any, deadline_s: float) -> Ask:
-        """Admit an ask; whoever calls this must `finish_ask` it.
+        """Admit an ask; whoever calls this must `close` it.
 
         Raises:
             MessageError: `body` cannot travel.
@@ -197,77 +231,87 @@ class Delivery:
             MailboxFull: no room, and the policy is `fail`.
             WaitCycle: the recipient waits, directly or not, for whoever asks.
             SystemClosed: the system is shutting down.
+            EndlessWait: the deadline is not finite.
         """
         if not self.open:
             raise SystemClosed(f"the actor system is closed: {ref} cannot be asked")
-        recipient = self.locate(ref)
-        if recipient is None:
+        recipient = self.recipients.get(ref.path)
+        if recipient is None or recipient.ref.uid != ref.uid:
             raise ActorDown(ref.path, "no such actor")
-        tag = schema_of(type(body)).tag
+        packed = self.codec.pack(body)
+        schema = packed[0]
         if not recipient.takes_asks:
-            self._refuse(origin, tag, "never answers")
+            self._refuse(origin, schema.tag, "never answers")
             raise NotHandled(f"{ref} takes messages for code outside the tree, and never answers")
         # Code outside the tree is nobody's target, so that it can close no circle.
-        if origin.incarnation and (path := self.waits.path(ref.path, origin.name)) is not None:
-            self._refuse(origin, tag, f"{ref} waits for {origin.name}")
-            raise WaitCycle(f"{origin.name} cannot wait for {ref}: " + "; ".join(map(str, path)))
-        ask_id = next(self._ids)
-        remaining_ms = max(0, round((deadline_s - self.loop.time()) * 1000))
-        frame = self._frame(Kind.ASK, origin, ref, ask_id, remaining_ms, body)
-        wait = self.waits.open(
-            origin.name,
-            ref.path,
-            f"reply to {tag}",
-            deadline_s,
-            Witness.MONITOR,
-            incarnation=origin.incarnation,
-            cause_id=origin.cause_id,
-        )
-        ask = Ask(ask_id, recipient, wait)
+        if origin.incarnation and not self.waits.idle(ref.path):
+            self._check_cycle(origin, ref, schema.tag)
+        ask_id, now_s, future = next(self._ids), self.clock(), self.loop.create_future()
+        ask = Ask(ask_id, origin, recipient, schema.awaited, now_s, deadline_s, future)
+        self.messages += 1
+        self.waits.add(ask)
         self.asks[ask_id] = recipient.asks[ask_id] = ask
-        try:
-            self._admit(ask, Entry(frame, tag, ask_id), origin)
-        except BaseException:
-            self._close(ask)
-            raise
+        entry = Entry(packed, origin, ask_id, ask)
+        if (put := recipient.mailbox.put(entry)) is not Put.ADMITTED:
+            try:
+                self._admit(ask, entry, put)
+            except BaseException:
+                self.close(ask)
+                raise
+        if self.tracer is not None:
+            self._trace("send", origin, ask_id, schema.tag, ref.path)
         return ask
 
-    def _admit(self, ask: Ask, entry: Entry, origin: Origin) -> None:
+    def _check_cycle(self, origin: Origin, ref: ActorRef[Any], tag: str) -> None:
+        path = self.waits.path(ref.path, origin.name)
+        if path is not None:
+            self._refuse(origin, tag, f"{ref} waits for {origin.name}")
+            raise WaitCycle(f"{origin.name} cannot wait for {ref}: " + "; ".join(map(str, path)))
+
+    def _admit(self, ask: Ask, entry: Entry, put: Put) -> None:
+        """Do with an ask that found no room what the policy of the mailbox says."""
         recipient = ask.recipient
-        put = recipient.mailbox.put(entry)
-        if put is Put.FULL and recipient.mailbox.overflow is Overflow.DROP_OLDEST:
-            self._drop_oldest(recipient, origin)
-            put = recipient.mailbox.put(entry)
+        mailbox = recipient.mailbox
+        if put is Put.FULL and entry.reserved:
+            mailbox.put_reserved(entry)
+            return
+        if put is Put.FULL and mailbox.overflow is Overflow.DROP_OLDEST:
+            put = self._replace_oldest(recipient, entry)
         if put is Put.CLOSED:
             raise ActorDown(recipient.ref.path, "stopping")
-        if put is Put.FULL:
-            if recipient.mailbox.overflow is Overflow.FAIL:
-                self._refuse(origin, entry.tag, "mailbox full")
-                raise MailboxFull(f"{recipient.ref} holds {len(recipient.mailbox)} messages, its capacity")
+        if put is Put.FULL and mailbox.overflow is Overflow.WAIT:
             admitted = self.loop.create_future()
-            recipient.mailbox.queue_for_room(entry, admitted)
+            mailbox.queue_for_room(entry, admitted)
             # An ask that ends while it still waits for room gives up its place.
-            ask.wait.future.add_done_callback(lambda _: admitted.cancel())
-        if self.tracer is not None:
-            self._trace("send", origin, ask.ask_id, entry.tag, recipient.ref.path)
+            ask.future.add_done_callback(lambda _: admitted.cancel())
+        elif put is Put.FULL:
+            self._refuse(entry.origin, entry.tag, "mailbox full")
+            raise MailboxFull(f"{recipient.ref} holds {len(mailbox)} messages: no room for {entry.tag}")
 
-    async def finish_ask(self, ask: Ask) -> Any:
-        """Wait for the answer and return its message.
+    def close(self, ask: Ask) -> None:
+        """Forget an ask; if it was not answered the recipient stops working on it."""
+        ask_id, recipient = ask.wait_id, ask.recipient
+        self.waits.close(ask)
+        del self.asks[ask_id]
+        if recipient.asks.pop(ask_id, None) is not None:
+            recipient.leave(ask_id)
+
+    def open_answer(self, ask: Ask, packed: Packed) -> Any:
+        """Return the message of an answer.
 
         Raises:
-            AskFailed, ActorDown, Expired, Refused: the other ways in which an ask ends.
-
-        Cancelling it tells the recipient to stop working on the ask.
+            AskFailed, Refused: the answer is an error.
         """
-        try:
-            frame = await ask.wait.future
-        finally:
-            self._close(ask)
-        try:
-            envelope = self.codec.decode(frame)
-        except ProtocolError as error:  # an answer that its own class refuses
-            raise AskFailed(ask.recipient.ref.path, type(error).__name__, str(error)) from error
-        return self._open_answer(ask, envelope)
+        if packed[0] is not FAILURE:
+            return packed[3]
+        body: Failure = packed[3]
+        if body.refused:
+            refusal: type[Exception] = getattr(errors, body.error_type, Refused)
+            raise refusal(body.error_text)
+        failed = AskFailed(ask.target, body.error_type, body.error_text, body.traceback_text)
+        if body.traceback_text:
+            failed.add_note(f"in {ask.target}: {body.traceback_text.rstrip()}")
+        raise failed
 
     async def ask_all(
         self, origin: Origin, asks: Iterable[tuple[ActorRef[Any], Any]], deadline_s: float
@@ -287,105 +331,62 @@ class Delivery:
                     begun.append(error)
             for ask in begun:
                 try:
-                    outcomes.append(await self.finish_ask(ask) if isinstance(ask, Ask) else ask)
+                    outcomes.append(self.open_answer(ask, await ask.future) if isinstance(ask, Ask) else ask)
                 except AskError as error:
                     outcomes.append(error)
         finally:
-            self._drop(ask for ask in begun if isinstance(ask, Ask))
+            for ask in begun:
+                if isinstance(ask, Ask):
+                    self.close(ask)
         return outcomes
 
-    def _drop(self, asks: Iterable[Ask]) -> None:
-        """Give up those asks that are still open."""
-        for ask in asks:
-            if ask.ask_id in self.asks:
-                self._close(ask)
+    def answer(self, origin: Origin, ask: Ask, body: Any) -> None:
+        """Answer an ask; a `Failure` is an error. Late, duplicate and stale answers become dead letters.
 
-    def _close(self, ask: Ask) -> None:
-        answered = ask.wait.future.done() and not ask.wait.future.cancelled()
-        self.waits.close(ask.wait)
-        del self.asks[ask.ask_id]
-        if ask.recipient.asks.pop(ask.ask_id, None) is not None and not (
-            answered and ask.wait.future.exception() is None
-        ):
-            ask.recipient.leave(ask.ask_id)
-
-    def _open_answer(self, ask: Ask, envelope: Envelope) -> Any:
-        body = envelope.body
-        if envelope.kind != Kind.FAILURE:
-            return body
-        assert isinstance(body, Failure), body  # noqa: S101 - made by `fail` below
-        if body.refused:
-            refusal: type[Exception] = getattr(errors, body.error_type, Refused)
-            raise refusal(body.error_text)
-        failed = AskFailed(ask.recipient.ref.path, body.error_type, body.error_text, body.traceback_text)
-        if body.traceback_text:
-            failed.add_note(f"in {ask.recipient.ref}: {body.traceback_text.rstrip()}")
-        raise failed
-
-    def reply(self, recipient: Recipient, ask_id: int, incarnation: int, body: Any) -> None:
-        """Answer an ask. Late, duplicate and stale answers become dead letters.
+        Args:
+            origin: who answers, while handling the ask.
+            ask: what is answered.
+            body: the answer.
 
         Raises:
             MessageError: `body` cannot travel.
         """
-        self._answer(Kind.REPLY, recipient, ask_id, incarnation, body)
+        packed = self.codec.pack(body)
+        entry_id = ask.wait_id
+        if ask.incarnation != origin.incarnation or ask.future.done():
+            self._drop(packed[0].tag, "late reply", origin, entry_id)
+        elif self.clock() > ask.deadline_s:  # the loop was blocked: late is late all the same
+            ask.on_deadline()
+            self._drop(packed[0].tag, "late reply", origin, entry_id)
+        else:
+            ask.recipient.asks.pop(entry_id, None)
+            ask.future.set_result(packed)
+            if self.tracer is not None:
+                self._trace("reply", origin, entry_id, packed[0].tag, ask.origin.name)
 
-    def fail(self, recipient: Recipient, ask_id: int, incarnation: int, failure: Failure) -> None:
-        """Answer an ask with an error."""
-        self._answer(Kind.FAILURE, recipient, ask_id, incarnation, failure)
+    def dead_letter(self, entry: Entry, reason: str, origin: Origin | None = None) -> None:
+        """Account for a message that nobody will handle; by default its sender is where that happened."""
+        self._drop(entry.tag, reason, origin or entry.origin, entry.msg_id)
 
-    def _answer(self, kind: Kind, recipient: Recipient, ask_id: int, incarnation: int, body: Any) -> None:
-        origin = Origin(recipient.ref.path, incarnation, ask_id)
-        tag = schema_of(type(body)).tag
-        ask = self.asks.get(ask_id)
-        if ask is None or ask.incarnation != incarnation or not ask.wait.open:
-            self.dead_letter(tag, "late reply", origin, ask_id)
-            return
-        if self.loop.time() > ask.wait.deadline_s:  # the loop was blocked: late is late all the same
-            ask.wait.on_deadline()
-            self.dead_letter(tag, "late reply", origin, ask_id)
-            return
-        frame = self.codec.encode(kind, ask.wait.waiter, origin.name, ask_id, ask_id, incarnation, 0, body)
-        recipient.asks.pop(ask_id, None)
-        ask.wait.succeed(frame)
-        if self.tracer is not None:
-            self._trace("reply", origin, ask_id, tag, ask.wait.waiter)
-
-    def dead_letter(self, tag: str, reason: str, origin: Origin, msg_id: int = 0) -> None:
-        """Account for a message that nobody will handle; `msg_id` is its number."""
+    def _drop(self, tag: str, reason: str, origin: Origin, msg_id: int) -> None:
         self.dead_letters[reason] += 1
         if self.tracer is not None:
             self._trace("drop", origin, msg_id, tag, reason)
 
-    def _drop_oldest(self, recipient: Recipient, origin: Origin) -> None:
-        entry = recipient.mailbox.pop_oldest()
-        if entry is None:
-            return
-        self.dead_letter(entry.tag, "dropped as the oldest", origin, entry.msg_id)
-        ask = self.asks.get(entry.ask_id)
-        if ask is not None:
-            ask.wait.fail(MailboxFull(f"{recipient.ref} dropped it to make room for a newer message"))
+    def _replace_oldest(self, recipient: Recipient, entry: Entry) -> Put:
+        """Drop the oldest messages until the new one has room."""
+        put = Put.FULL
+        while put is Put.FULL and (oldest := recipient.mailbox.pop_oldest()) is not None:
+            self.dead_letter(oldest, "dropped as the oldest", entry.origin)
+            if oldest.ask is not None:
+                oldest.ask.fail(MailboxFull(f"{recipient.ref} dropped it to make room for a newer message"))
+            put = recipient.mailbox.put(entry)
+        return put
 
     def _refuse(self, origin: Origin, tag: str, why: str) -> None:
         if self.tracer is not None:
             self._trace("refuse", origin, 0, tag, why)
 
-    def _frame(
-        self, kind: Kind, origin: Origin, ref: ActorRef[Any], msg_id: int, remaining_ms: int, body: Any
-    ) -> Frame:
-        self.counts["messages"] += 1
-        return self.codec.encode(
-            kind, ref.path, origin.name, msg_id, origin.cause_id, origin.incarnation, remaining_ms, body
-        )
-
     def _trace(self, kind: str, origin: Origin, msg_id: int, tag: str, detail: str) -> None:
         assert self.tracer is not None  # noqa: S101 - every caller has looked
-        self.tracer.emit(
-            kind,
-            origin.name,
-            origin.incarnation,
-            msg_id=msg_id,
-            cause_id=origin.cause_id,
-            type_=tag,
-            detail=detail,
-        )
+        self.tracer.emit(kind, origin.name, origin.incarnation, msg_id, origin.cause_id, tag, detail)

@@ -2,7 +2,8 @@
 
     with epoch n:   begin(n) in this actor, BeginEpoch(n) asked of every child, recursively
     inside:         the parent asks its children
-    leaving well:   FinishEpoch(n) asked of every child; each is epoch_done(n) or down; then finish(n) here
+    leaving well:   FinishEpoch(n) asked of every child; each is epoch_done(n) or down; then a snapshot is
+                    taken here, of an actor that keeps state, and finish(n)
     leaving badly:  AbortEpoch(n) told to every child; fail(n) here
 
 A child that is restarted meanwhile joins the epoch that its parent has under way, so it never misses a
@@ -15,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from actors import snapshots
 from actors.errors import ActorDown, AskError, EpochFailed, Expired
 from actors.lifecycle import Event, Lifecycle, State
 from actors.messages import AbortEpoch, BeginEpoch, EpochState, FinishEpoch
@@ -94,6 +96,7 @@ async def open_epoch(
         await _begin_children(cell, scope)
         yield
         await _finish_children(cell, scope)
+        await snapshots.take(cell)
     except BaseException as error:
         if cell.scope is scope:  # else this incarnation was given up, and the epoch is not its own any more
             reason = describe(error)
@@ -120,6 +123,7 @@ async def finish(cell: Cell, message: FinishEpoch) -> EpochState:
         await _finish_children(cell, cell.scope)
         cell.scope = None
     if not cell.lifecycle.over(message.epoch):
+        await snapshots.take(cell)
         cell.move(Event.FINISH, message.epoch)
     return EpochState(cell.lifecycle.epoch, cell.lifecycle.state.value)
 

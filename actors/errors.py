@@ -9,11 +9,14 @@ from __future__ import annotations
 __all__ = [
     "ActorDown",
     "ActorError",
+    "AmbiguousOption",
     "AskError",
     "AskFailed",
+    "EndlessWait",
     "EpochFailed",
     "Expired",
     "IllegalTransition",
+    "InsideTree",
     "JobAbandoned",
     "JobsExhausted",
     "MailboxFull",
@@ -22,7 +25,9 @@ __all__ = [
     "NotHandled",
     "ProtocolError",
     "Refused",
+    "SpawnOutsideParent",
     "SystemClosed",
+    "UnboundedMailbox",
     "UnregisteredMessage",
     "UpwardAsk",
     "WaitCycle",
@@ -84,6 +89,14 @@ class UpwardAsk(Refused):
     """An actor asked something that is not below it in the tree (law 3). It may `tell` it instead."""
 
 
+class InsideTree(UpwardAsk):
+    """A handler called a method of the system that waits, or starts actors; for that it has its context."""
+
+
+class SpawnOutsideParent(InsideTree):
+    """A handler tried to start an actor that would not be its child."""
+
+
 class WaitCycle(Refused):
     """The wait would have closed a circle of actors that wait for each other."""
 
@@ -106,6 +119,18 @@ class SystemClosed(Refused):
 
 class JobsExhausted(Refused):
     """Too many abandoned jobs still hold their threads; no further job is started."""
+
+
+class EndlessWait(ActorError, ValueError):
+    """A wait was to have no end: the time given for it is not finite (laws 2 and 5)."""
+
+
+class UnboundedMailbox(ActorError, ValueError):
+    """A mailbox was to have no limit, or no room (law 6)."""
+
+
+class AmbiguousOption(ActorError, TypeError):
+    """An option of `spawn` is also the name of a parameter of the actor's constructor."""
 
 
 class EpochFailed(ActorError):

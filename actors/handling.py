@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from actors import epochs
-from actors.errors import NotHandled, ProtocolError, Refused, WrongState
+from actors.errors import NotHandled, Refused, WrongState
 from actors.messages import AbortEpoch, BeginEpoch, Down, Failure, FinishEpoch
+from actors.waits import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from actors.context import Context
     from actors.delivery import Entry
 
-__all__ = ["RUNTIME_HANDLERS", "answer", "bind", "refuse"]
+__all__ = ["NO_REPLY", "RUNTIME_HANDLERS", "bind", "refuse"]
+
+# The answer to an ask whose handler returned nothing (law 4).
+NO_REPLY: Final = Failure("NoReply", "the handler returned nothing to an ask", "", refused=False)
 
 # What the runtime itself handles, in every actor.
 RUNTIME_HANDLERS: Final[Mapping[type, Callable[[Cell, Any], Coroutine[Any, Any, Any]]]] = {
@@ -32,35 +36,30 @@ def bind(cell: Cell, actor: Actor, body: Any, ctx: Context) -> Coroutine[Any, An
     Raises:
         NotHandled, WrongState: the actor's contract has no such row.
     """
-    runtime_handler = RUNTIME_HANDLERS.get(type(body))
-    if runtime_handler is not None:
-        return runtime_handler(cell, body)
-    if isinstance(body, Down):
-        return actor.on_down(body, ctx)
     handler = actor.handlers.get(type(body))
     if handler is None:
-        raise NotHandled(f"{cell.ref} ({type(actor).__name__}) has no handler for {type(body).__name__}")
-    if cell.lifecycle.state not in handler.states:
+        return _bind_runtime(cell, actor, body, ctx)
+    if handler.bound and cell.lifecycle.state not in handler.states:
         allowed = ", ".join(sorted(state.value for state in handler.states))
         raise WrongState(f"{cell.ref} is {cell.lifecycle} and takes {type(body).__name__} only in {allowed}")
     call: Coroutine[Any, Any, Any] = getattr(actor, handler.name)(body, ctx)
     return call
 
 
-def refuse(cell: Cell, entry: Entry, error: Refused | ProtocolError) -> None:
+def _bind_runtime(cell: Cell, actor: Actor, body: Any, ctx: Context) -> Coroutine[Any, Any, Any]:
+    runtime_handler = RUNTIME_HANDLERS.get(type(body))
+    if runtime_handler is not None:
+        return runtime_handler(cell, body)
+    if isinstance(body, Down):
+        return actor.on_down(body, ctx)
+    raise NotHandled(f"{cell.ref} ({type(actor).__name__}) has no handler for {type(body).__name__}")
+
+
+def refuse(cell: Cell, entry: Entry, error: Refused) -> None:
     """Say that a message was not handled: to whoever asked, or by a dead letter."""
-    name = type(error).__name__
-    if entry.ask_id:
-        failure = Failure(name, str(error), "", refused=isinstance(error, Refused))
-        cell.host.delivery.fail(cell, entry.ask_id, cell.incarnation, failure)
+    name, delivery = type(error).__name__, cell.host.delivery
+    origin = Origin(cell.ref.path, cell.incarnation, entry.msg_id)
+    if entry.ask is not None:
+        delivery.answer(origin, entry.ask, Failure(name, str(error), "", refused=True))
     else:
-        cell.host.delivery.dead_letter(entry.tag, f"refused: {name}", cell.origin, entry.msg_id)
-
-
-def answer(cell: Cell, ask_id: int, incarnation: int, result: Any) -> None:
-    """Answer an ask with what the handler returned in this incarnation; nothing is a failure (law 4)."""
-    if result is None:
-        failure = Failure("NoReply", "the handler returned nothing to an ask", "", refused=False)
-        cell.host.delivery.fail(cell, ask_id, incarnation, failure)
-    else:
-        cell.host.delivery.reply(cell, ask_id, incarnation, result)
+        delivery.dead_letter(entry, f"refused: {name}", origin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import math
 import threading
@@ -9,21 +10,36 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.errors import Refused
+from actors.errors import EndlessWait, Refused
+from actors.waits import Origin
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Mapping
 
     from actors.actor import Actor
     from actors.cell import Cell
     from actors.delivery import Delivery
     from actors.jobs import JobExecutor
+    from actors.siblings import Siblings
     from actors.supervision import Supervision
     from actors.waits import Deadlines
 
-__all__ = ["INSIDE", "UNWIND_TURNS", "Alarm", "ChildSpec", "Host", "Interruption", "Phase", "Run"]
+__all__ = [
+    "HANDLER_TIMEOUT_S",
+    "INSIDE",
+    "UNWIND_TURNS",
+    "Abandoned",
+    "Alarm",
+    "ChildSpec",
+    "Host",
+    "Interrupted",
+    "Interruption",
+    "Phase",
+    "Run",
+    "Vigil",
+]
 
+HANDLER_TIMEOUT_S: Final = 30.0
 # A handler that was cancelled, in a loop that was late, gets so many turns of it to unwind.
 UNWIND_TURNS: Final = 16
 
@@ -55,7 +71,7 @@ class ChildSpec:
     """Everything needed to start an actor, again and again.
 
     Raises:
-        ValueError: `handler_timeout_s` is not a finite time above 0 (law 5).
+        EndlessWait: `handler_timeout_s` is not a finite time above 0 (law 5).
     """
 
     actor: type[Actor]
@@ -66,29 +82,106 @@ class ChildSpec:
 
     def __post_init__(self) -> None:
         if not 0 < self.handler_timeout_s < math.inf:
-            raise ValueError(
+            raise EndlessWait(
                 f"{self.actor.__name__} needs a deadline for its handlers: "
                 f"handler_timeout_s={self.handler_timeout_s} is not a finite time above 0"
             )
 
 
-class Run:
-    """One handler or hook at work, under a deadline."""
+class Run(Origin):
+    """One handler or hook at work, under a deadline (law 5). Whoever begins one must `end` it.
 
-    __slots__ = ("cause_id", "cell", "deadline_s", "interrupted", "open", "turns_left")
+    It is also the origin of whatever is sent meanwhile.
 
-    def __init__(self, cell: Cell, cause_id: int, deadline_s: float) -> None:
-        self.cell = cell
+    Args:
+        cell: the actor.
+        task: in which it runs.
+        cause_id: the message that is handled, 0 for a hook.
+        deadline_s: on the loop's clock.
+
+    Attributes:
+        interrupted: why the runtime has cancelled it, None if it has not.
+        turns_left: of the loop, to unwind in, once it was interrupted.
+    """
+
+    __slots__ = ("cell", "deadline_s", "interrupted", "task", "turns_left")
+
+    def __init__(self, cell: Cell, task: asyncio.Task[None], cause_id: int, deadline_s: float) -> None:
+        self.name = cell.path
+        self.incarnation = cell.incarnation
         self.cause_id = cause_id
+        self.cell = cell
+        self.task = task
         self.deadline_s = deadline_s
         self.interrupted: Interruption | None = None
-        self.open = True
         self.turns_left = UNWIND_TURNS
+        cell.run = self
+
+    @property
+    def open(self) -> bool:
+        """Whether it is under way, in an incarnation that was not given up."""
+        return self.cell.run is self
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Hear that the call has returned, or raised `error`.
+
+        Raises:
+            Interrupted: the runtime cancelled it and it has unwound.
+        """
+        if self.cell.run is self:
+            self.cell.run = None
+        if self.interrupted is not None:
+            # Not the runtime's doing alone: whoever else cancels the task ends the actor.
+            alone = self.task.uncancel() == 0
+            if alone and isinstance(error, asyncio.CancelledError):
+                raise Interrupted(self.interrupted.value) from None
+
+
+class Vigil:
+    """Sees to it that no run of an actor outlasts its deadline.
+
+    The deadlines of an actor's runs mostly come one after the other. So one entry in the heap does for many:
+    when its time comes it looks at the run that is under way then, and is entered again for that one's end.
+
+    Args:
+        cell: the actor.
+    """
+
+    __slots__ = ("_cell", "_looks_s")
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._looks_s = math.inf  # when it looks next
+
+    @property
+    def open(self) -> bool:
+        """Whether there is an actor to look at."""
+        return not self._cell.ended
+
+    def over(self, deadline_s: float) -> None:
+        """Watch over a run that has begun."""
+        if deadline_s < self._looks_s:
+            self._looks_s = deadline_s
+            self._cell.host.deadlines.add(deadline_s, self)
 
     def on_deadline(self) -> None:
-        """Interrupt it, unless the task was left behind and something else runs there now."""
-        if self.cell.run is self:
-            self.cell.interrupt(Interruption.EXPIRED)
+        """Interrupt the run that is under way if its time is over."""
+        self._looks_s = math.inf
+        run = self._cell.run
+        if run is None:
+            return
+        if run.deadline_s <= self._cell.host.loop.time():
+            self._cell.interrupt(Interruption.EXPIRED)
+        else:
+            self.over(run.deadline_s)
+
+
+class Interrupted(Exception):
+    """A handler run was cancelled by the runtime and has unwound."""
+
+
+class Abandoned(BaseException):
+    """This task was left behind when its incarnation was given up; it ends as soon as it can."""
 
 
 class Alarm:
@@ -121,6 +214,7 @@ class Host:
         self.cells: dict[str, Cell] = {}
         self.tasks: dict[asyncio.Task[None], str] = {}
         self.strays: dict[asyncio.Task[None], str] = {}
+        self.groups: dict[tuple[str, Supervision], Siblings] = {}
 
     def check_thread(self) -> None:
         """Return in the thread of the event loop.

@@ -17,7 +17,7 @@ from typing import Any, Final, Generic, TypeVar, dataclass_transform
 
 from actors.errors import MessageError, ProtocolError, UnregisteredMessage
 
-__all__ = ["ActorRef", "Down", "Request", "Schema", "message", "schema_by_id", "schema_of"]
+__all__ = ["SCHEMAS", "ActorRef", "Down", "Request", "Schema", "message", "schema_by_id", "schema_of"]
 
 T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
@@ -50,18 +50,31 @@ class ActorRef(Generic[A_co]):
 class Schema:
     """How one message class is written and read."""
 
-    __slots__ = ("__dict__", "_getter", "arity", "cls", "required", "schema_id", "tag", "values")
+    __slots__ = (
+        "__dict__",
+        "_getter",
+        "arity",
+        "awaited",
+        "cls",
+        "required",
+        "schema_id",
+        "signatures",
+        "tag",
+        "values",
+    )
 
     def __init__(self, tag: str, cls: type) -> None:
         names = [field.name for field in fields(cls)]
         self.tag = tag
         self.cls = cls
+        self.awaited = f"reply to {tag}"
         self.schema_id = zlib.crc32(tag.encode())
         self.arity = len(names)
         self.required = sum(
             1 for field in fields(cls) if field.default is MISSING and field.default_factory is MISSING
         )
         self._getter = _getter(names)
+        self.signatures: dict[tuple[type, ...], bool] = {}
         self.values: Callable[[Any], tuple[Any, ...]] = self._first_values
 
     def _first_values(self, body: Any) -> tuple[Any, ...]:
@@ -88,6 +101,28 @@ class Schema:
         hints = typing.get_type_hints(self.cls)
         return tuple((field.name, _classes(hints[field.name])) for field in fields(self.cls))
 
+    def shareable(self, values: tuple[Any, ...]) -> bool:
+        """Whether a message with these field values cannot be changed by anyone, so that it may be shared.
+
+        The answer depends on the types of the values alone, and is remembered in `signatures`.
+
+        Raises:
+            MessageError: a value has a type that its field does not admit.
+        """
+        signature = tuple(map(type, values))
+        known = self.signatures.get(signature)
+        if known is None:
+            known = self.signatures[signature] = self._examine(values, signature)
+        return known
+
+    def _examine(self, values: tuple[Any, ...], signature: tuple[type, ...]) -> bool:
+        if not LEAVES.issuperset(signature):  # a container, an array, a message: read like one from outside
+            return False
+        for value, (name, classes) in zip(values, self.checks, strict=True):
+            if classes is not None and not isinstance(value, classes):
+                raise MessageError(f"{self.tag}.{name} cannot be a {type(value).__name__}")
+        return True
+
     def build(self, values: tuple[Any, ...]) -> Any:
         """Return the message with these field values.
 
@@ -111,7 +146,10 @@ class Schema:
             raise ProtocolError(f"{self.tag} refuses its fields: {error}") from error
 
 
-_by_class: Final[dict[type, Schema]] = {}
+# Values that nobody can change, and that hold no others.
+LEAVES: Final = frozenset({type(None), bool, int, float, str, bytes, ActorRef})
+
+SCHEMAS: Final[dict[type, Schema]] = {}
 _by_id: Final[dict[int, Schema]] = {}
 
 
@@ -134,7 +172,7 @@ def message(tag: str) -> Callable[[type[T]], type[T]]:
         known = _by_id.get(schema.schema_id)
         if known is not None and _qualified(known.cls) != _qualified(made):
             raise MessageError(f"tag {tag!r} collides with {known.tag!r} of {_qualified(known.cls)}")
-        _by_id[schema.schema_id] = _by_class[made] = schema
+        _by_id[schema.schema_id] = SCHEMAS[made] = schema
         return made
 
     return register
@@ -147,7 +185,7 @@ def schema_of(cls: type) -> Schema:
         UnregisteredMessage: the class was not declared with `@message`.
     """
     try:
-        return _by_class[cls]
+        return SCHEMAS[cls]
     except KeyError:
         raise UnregisteredMessage(f"{_qualified(cls)} is no message: declare it with @message(tag)") from None
 
@@ -213,6 +251,11 @@ class Down:
     incarnation: int
     reason: str
     restarting: bool
+
+
+@message("actors.wake")
+class Wake:
+    """Put into the system lane of an actor that has to look up: it is to stop, or has failed."""
 
 
 @message("actors.failure")

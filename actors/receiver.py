@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
+from actors import watching
 from actors.errors import Expired, SystemClosed
 from actors.messages import ActorRef
-from actors.waits import Witness
+from actors.waits import OUTSIDE, Origin, Witness
 
 if TYPE_CHECKING:
+    from actors.cell import Cell
     from actors.delivery import Ask, Entry
     from actors.host import Host
     from actors.mailbox import Mailbox
@@ -25,6 +27,8 @@ class Receiver:
 
     Attributes:
         ref: where actors send to.
+        watched: whose ends are reported here.
+        hears: whether it is open.
     """
 
     incarnation = 0
@@ -35,11 +39,31 @@ class Receiver:
         self.ref: ActorRef[Any] = ActorRef(path, host.uids)
         self.mailbox = mailbox
         self.asks: dict[int, Ask] = {}
+        self.watched: list[Cell] = []
+        self.hears = True
+        self.origin = Origin(path)
         self._host = host
-        self._closed = False
         host.delivery.recipients[path] = self
 
-    def leave(self, ask_id: int) -> None:
+    def watch(self, ref: ActorRef[Any]) -> None:
+        """Receive a `Down` whenever an incarnation of `ref` ends; one at once when nobody lives there now.
+
+        Those need no room: they wait for their reader, whatever the capacity.
+
+        Raises:
+            SystemClosed: the receiver is closed.
+        """
+        self._host.check_thread()
+        if not self.hears:
+            raise SystemClosed(f"{self.ref} is closed")
+        watching.watch(self._host, self, ref)
+
+    def unwatch(self, ref: ActorRef[Any]) -> None:
+        """Hear no more of `ref`; what has arrived can still be read."""
+        self._host.check_thread()
+        watching.unwatch(self._host, self, ref)
+
+    def leave(self, ask_id: int, *, expired: bool = False) -> None:
         """An ask is never handled here, so there is nothing to stop."""
 
     async def receive(self, *, timeout_s: float) -> Any:
@@ -52,14 +76,14 @@ class Receiver:
         """
         host = self._host
         deadline_s = host.loop.time() + timeout_s
-        wait = host.waits.open("outside", self.ref.path, "a message", deadline_s, Witness.RECEIVER)
-        arrival = asyncio.ensure_future(self.mailbox.wait())
+        wait = host.waits.open(OUTSIDE, self.ref.path, "a message", deadline_s, Witness.RECEIVER)
         try:
-            await asyncio.wait({arrival, wait.future}, return_when=asyncio.FIRST_COMPLETED)
-            if arrival.done():
-                arrival.result()  # raises when there is another reader
+            arrival = self.mailbox.arrival(self._host.loop)
+            try:
+                await asyncio.wait({arrival, wait.future}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                arrival.cancel()
         finally:
-            arrival.cancel()
             host.waits.close(wait)
         if not len(self.mailbox) and not self.mailbox.closed:
             raise Expired(f"{self.ref} received nothing within {timeout_s:g} s")
@@ -69,7 +93,7 @@ class Receiver:
         return self
 
     async def __anext__(self) -> Any:
-        await self.mailbox.wait()  # ends with a message or with the system: shutdown closes every receiver
+        await self.mailbox.arrival(self._host.loop)  # ends with the system, which closes it
         try:
             return self._take()
         except SystemClosed:
@@ -79,9 +103,12 @@ class Receiver:
         entry = self.mailbox.get()
         if entry is None:
             raise SystemClosed(f"{self.ref} is closed")
-        return self._host.delivery.codec.decode(entry.frame).body
+        return entry.packed[3]
 
     def close(self) -> None:
         """Take nothing more; what has arrived can still be read. A second call does nothing."""
+        self.hears = False
+        for target in list(self.watched):
+            watching.unwatch(self._host, self, target.ref)
         self.mailbox.close()
         self._host.delivery.recipients.pop(self.ref.path, None)

@@ -1,7 +1,8 @@
-"""What to do when a child ends: exits in, a decision out. Pure; the cell carries it out."""
+"""What to do when a child ends: exits in, a decision out. Pure; `ending` and `siblings` carry it out."""
 
 from __future__ import annotations
 
+import enum
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -9,25 +10,43 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["GiveUp", "Restart", "Supervision", "on_child_exit"]
+__all__ = ["GiveUp", "Restart", "Strategy", "Supervision", "on_child_exit"]
 
 # Beyond this any pause is at its upper limit, and the power would soon be too large for a float.
 DOUBLINGS_MAX: Final = 64
 
 
+class Strategy(enum.Enum):
+    """Who is started again when one child fails."""
+
+    ONE_FOR_ONE = "one_for_one"
+    ONE_FOR_ALL = "one_for_all"
+    REST_FOR_ONE = "rest_for_one"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supervision:
-    """How a parent looks after one child (one_for_one: its siblings are not touched).
+    """How a parent looks after a child.
+
+    With `ONE_FOR_ONE`, siblings are not touched. Else the siblings that were spawned under an equal
+    supervision are one group. When one of them fails, all of them (`ONE_FOR_ALL`), or it and those that had
+    started after it (`REST_FOR_ONE`), are stopped one by one in reverse order of their start, and after the
+    pause started again one by one in that order.
 
     Attributes:
-        max_restarts: restart intensity: at most this many restarts ...
+        max_restarts: restart intensity: at most this many restarts, of a group together, ...
         window_s: ... within so many seconds.
         backoff_s: pause before the first restart of a window; it doubles with each further one ...
         backoff_max_s: ... up to this.
         escalate: when the intensity is exceeded the parent fails too; otherwise it only hears of it.
+        strategy: who is started again with the child that failed.
+        group: a name that tells two groups apart which otherwise have the same rule.
+
+    When the intensity is exceeded, those that would have been started again stay down for good.
 
     Raises:
-        ValueError: a number is negative, a pause is not finite, or `window_s` is 0.
+        ValueError: a number is negative, a pause is not finite, `window_s` is 0, or a group has a name and
+            no strategy that makes use of it.
     """
 
     max_restarts: int = 3
@@ -35,10 +54,13 @@ class Supervision:
     backoff_s: float = 0.05
     backoff_max_s: float = 5.0
     escalate: bool = False
+    strategy: Strategy = Strategy.ONE_FOR_ONE
+    group: str = ""
 
     def __post_init__(self) -> None:
         delays_fit = all(0 <= delay_s < math.inf for delay_s in (self.backoff_s, self.backoff_max_s))
-        if not (delays_fit and self.max_restarts >= 0 and self.window_s > 0):
+        group_fits = not self.group or self.strategy is not Strategy.ONE_FOR_ONE
+        if not (delays_fit and group_fits and self.max_restarts >= 0 and self.window_s > 0):
             raise ValueError(f"impossible supervision: {self}")
 
 

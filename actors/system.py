@@ -8,20 +8,22 @@ import os
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import anyio
 
-from actors import cell as cells
+from actors import ending, starting
+from actors.cell import Cell
 from actors.context import ASK_TIMEOUT_S, HANDLER_TIMEOUT_S
-from actors.delivery import Delivery, Origin
-from actors.errors import ActorDown, SystemClosed, UpwardAsk
-from actors.host import INSIDE, UNWIND_TURNS, ChildSpec, Host
+from actors.delivery import Delivery
+from actors.errors import ActorDown, EndlessWait, InsideTree, SpawnOutsideParent, SystemClosed
+from actors.host import INSIDE, UNWIND_TURNS, Host
 from actors.jobs import DaemonExecutor
-from actors.mailbox import CAPACITY, Mailbox, Overflow
+from actors.mailbox import BYTES_MAX, CAPACITY, Mailbox, Overflow
 from actors.receiver import Receiver
 from actors.tracing import TraceFile, Tracer
-from actors.waits import Deadlines, Wait, WaitTable, Witness
+from actors.waits import OUTSIDE, Deadlines, Wait, WaitTable, Witness
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -153,6 +155,7 @@ class ActorSystem:
         supervision: Supervision | None = None,
         capacity: int = CAPACITY,
         overflow: Overflow = Overflow.WAIT,
+        bytes_max: int = BYTES_MAX,
         handler_timeout_s: float = HANDLER_TIMEOUT_S,
         **kwargs: Any,
     ) -> ActorRef[A]:
@@ -160,19 +163,23 @@ class ActorSystem:
 
         Raises:
             SystemClosed: the system is not open.
-            UpwardAsk: called from inside a handler, which has `ctx.spawn`.
+            SpawnOutsideParent: called from inside a handler, which has `ctx.spawn`.
         """
         host = self._open()
-        self._check_outside()
-        spec = ChildSpec(
-            actor=actor,
-            args=args,
-            kwargs=kwargs,
+        self._check_outside(SpawnOutsideParent)
+        spec, mailbox = starting.prepare(
+            actor,
+            args,
+            kwargs,
+            name=name,
             supervision=supervision,
+            capacity=capacity,
+            overflow=overflow,
+            bytes_max=bytes_max,
             handler_timeout_s=handler_timeout_s,
         )
         deadline_s = host.loop.time() + handler_timeout_s
-        return await cells.spawn(host, None, name, spec, Mailbox(capacity, overflow), deadline_s)
+        return await starting.start(Cell(host, None, name, spec, mailbox), deadline_s)
 
     def tell(self, ref: ActorRef[Any], message: Any) -> None:
         """Send without an answer; see `Context.tell`.
@@ -180,7 +187,10 @@ class ActorSystem:
         Raises:
             SystemClosed: the system is not open.
         """
-        self._open().delivery.tell(Origin("outside"), ref, message)
+        host = self._host
+        if host is None or not host.delivery.open or get_ident() != host.thread_id:
+            host = self._open()  # which says what is wrong
+        host.delivery.tell(OUTSIDE, ref, message)
 
     @overload
     async def ask(self, ref: ActorRef[Any], message: Request[R], *, timeout_s: float = ...) -> R: ...
@@ -192,15 +202,21 @@ class ActorSystem:
         """Ask from outside the tree and wait for the answer; see `Context.ask`.
 
         Raises:
-            UpwardAsk: called from inside a handler, which has `ctx.ask`.
-            ValueError: `timeout_s` is not finite.
+            InsideTree: called from inside a handler, which has `ctx.ask`.
+            EndlessWait: `timeout_s` is not finite.
         """
-        host = self._open()
-        self._check_outside()
-        if not math.isfinite(timeout_s):
-            raise ValueError(f"cannot wait for {ref} without end: timeout_s={timeout_s}")
-        ask = host.delivery.begin_ask(Origin("outside"), ref, message, host.loop.time() + timeout_s)
-        return await host.delivery.finish_ask(ask)
+        host = self._host
+        if host is None or not host.delivery.open or get_ident() != host.thread_id:
+            host = self._open()  # which says what is wrong
+        if INSIDE.get() is not None:
+            self._check_outside()
+        delivery = host.delivery
+        ask = delivery.begin_ask(OUTSIDE, ref, message, delivery.clock() + timeout_s)
+        try:
+            packed = await ask.future
+        finally:
+            delivery.close(ask)
+        return delivery.open_answer(ask, packed)
 
     async def wait_epoch(
         self, ref: ActorRef[Any], epoch: int, *, timeout_s: float = ASK_TIMEOUT_S
@@ -210,14 +226,16 @@ class ActorSystem:
         Raises:
             ActorDown: the actor is gone or in shutdown.
             Expired: the time is over.
+            EndlessWait: `timeout_s` is not finite.
         """
         host = self._open()
         self._check_outside()
+        _check_finite(timeout_s, ref)
         cell = host.cells.get(ref.path)
         if cell is None or cell.ref != ref:
             raise ActorDown(ref.path, "no such actor")
         deadline_s = host.loop.time() + timeout_s
-        wait = host.waits.open("outside", ref.path, f"end of epoch {epoch}", deadline_s, Witness.MONITOR)
+        wait = host.waits.open(OUTSIDE, ref.path, f"end of epoch {epoch}", deadline_s, Witness.MONITOR)
         try:
             cell.wait_for_epoch(epoch, wait)
             lifecycle: Lifecycle = await wait.future
@@ -226,12 +244,17 @@ class ActorSystem:
         return lifecycle
 
     async def stop(self, ref: ActorRef[Any], *, timeout_s: float = 5.0) -> None:
-        """Stop an actor and all below it; return when it has ended, by force at the end of its time."""
+        """Stop an actor and all below it; return when it has ended, by force at the end of its time.
+
+        Raises:
+            EndlessWait: `timeout_s` is not finite.
+        """
         host = self._open()
         self._check_outside()
+        _check_finite(timeout_s, ref)
         cell = host.cells.get(ref.path)
         if cell is not None and cell.ref == ref:
-            await cells.stop(cell, "outside", host.loop.time() + timeout_s)
+            await ending.stop(cell, OUTSIDE, host.loop.time() + timeout_s)
 
     def receiver(self, *, capacity: int = CAPACITY, overflow: Overflow = Overflow.DROP_OLDEST) -> Receiver:
         """Return a mailbox for code outside the tree: actors tell its `ref`, the owner iterates over it."""
@@ -258,7 +281,7 @@ class ActorSystem:
         host = self._known()
         return {
             "actors": len(host.cells),
-            "messages": host.delivery.counts["messages"],
+            "messages": host.delivery.messages,
             "dead_letters": dict(host.delivery.dead_letters),
             "open_asks": len(host.delivery.asks),
             "open_waits": len(list(host.waits)),
@@ -282,12 +305,12 @@ class ActorSystem:
         later call returns the same report. Cancelling it abandons all at once, too.
 
         Raises:
-            ValueError: `timeout_s` is negative or not finite.
-            UpwardAsk: called from inside a handler: an actor cannot wait for its own end.
+            EndlessWait: `timeout_s` is negative or not finite.
+            InsideTree: called from inside a handler: an actor cannot wait for its own end.
             OSError: the trace could not be written; everything has ended all the same.
         """
         if not 0 <= timeout_s < math.inf:
-            raise ValueError(f"a shutdown needs an end: timeout_s={timeout_s}")
+            raise EndlessWait(f"a shutdown needs an end: timeout_s={timeout_s}")
         if self._report is not None:
             return self._report
         host = self._known()
@@ -299,13 +322,13 @@ class ActorSystem:
         tops = [cell for cell in host.cells.values() if cell.parent is None]
         try:
             for cell in reversed(tops):
-                cell.begin_stop(now_s + timeout_s, "shutdown")
+                ending.begin_stop(cell, now_s + timeout_s, "shutdown")
             for cell in reversed(tops):
-                await cells.stop(cell, "outside", now_s + timeout_s)
+                await ending.stop(cell, OUTSIDE, now_s + timeout_s)
             await self._let_strays_unwind()
         finally:
             for cell in reversed(tops):  # some are left only when this was cancelled: the last phase at once
-                cell.abandon("shutdown, cut short")
+                ending.abandon(cell, "shutdown, cut short")
             report = self._conclude(self._closing_since_s)
         return report
 
@@ -346,21 +369,25 @@ class ActorSystem:
         return self._host
 
     def _open(self) -> Host:
-        host = self._known()
-        host.check_thread()
-        if not host.delivery.open:
+        host = self._host
+        if host is None or not host.delivery.open:
+            self._known()
             raise SystemClosed(f"actor system {self.name!r} is shutting down")
+        host.check_thread()
         return host
 
-    def _check_outside(self) -> None:
+    def _check_outside(self, refusal: type[InsideTree] = InsideTree) -> None:
         inside = INSIDE.get()
         if inside is not None and inside[0] is self._known():
-            raise UpwardAsk(
-                f"{inside[1]} is inside the tree and must use its context to wait, not the system"
-            )
+            raise refusal(f"{inside[1]} is inside the tree and must use its context to wait, not the system")
 
 
-def _node(cell: cells.Cell) -> TreeNode:
+def _check_finite(timeout_s: float, ref: ActorRef[Any]) -> None:
+    if not math.isfinite(timeout_s):
+        raise EndlessWait(f"cannot wait for {ref} without end: timeout_s={timeout_s}")
+
+
+def _node(cell: Cell) -> TreeNode:
     return TreeNode(
         cell.ref.path,
         cell.spec.actor.__name__,

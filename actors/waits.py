@@ -12,7 +12,7 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from actors.errors import Expired
+from actors.errors import EndlessWait, Expired
 
 if TYPE_CHECKING:
     import asyncio
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from actors.tracing import Tracer
 
-__all__ = ["Deadlines", "Timed", "Wait", "WaitTable", "Witness", "find_path"]
+__all__ = ["OUTSIDE", "Deadlines", "Origin", "Timed", "Wait", "WaitTable", "Witness", "find_path"]
 
 COMPACT_AT: Final = 64
 
@@ -48,58 +48,71 @@ class Timed(Protocol):
 class Deadlines:
     """One timer and one heap for all deadlines of a system.
 
-    Entries that were closed before their time stay in the heap until they surface or are more than half of
-    it; so closing costs nothing, and the heap stays within twice the open ones.
+    Most waits end long before their time, so they get into the heap only if they are still there when the
+    timer fires: until then they are `young`, in a table from which they are taken out at no cost. The timer
+    is set to the earliest deadline that it heard of, so it may fire for one that is closed already; it never
+    fires too late.
+
+    Attributes:
+        ids: of waits, and of everything else that is numbered in a system.
+        young: waits that are not in the heap yet, by number.
+        armed_s: when the timer fires, infinity when it is not set.
     """
 
-    __slots__ = ("_armed", "_closed", "_heap", "_loop", "_ties", "_timer")
+    __slots__ = ("_heap", "_limit", "_loop", "_timer", "armed_s", "ids", "young")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._heap: list[tuple[float, int, Timed]] = []
-        self._ties = itertools.count()  # equal deadlines fire in the order in which they were set
+        self._limit = COMPACT_AT
+        self.ids = itertools.count(1)  # equal deadlines fire in the order in which they were set
         self._timer: asyncio.TimerHandle | None = None
-        self._armed = math.inf
-        self._closed = 0
+        self.young: dict[int, Wait] = {}
+        self.armed_s = math.inf
 
     def __len__(self) -> int:
         """Deadlines that may still fire."""
-        return sum(timed.open for _, _, timed in self._heap)
+        return sum(timed.open for timed in (*self.young.values(), *(entry[2] for entry in self._heap)))
 
     def add(self, when_s: float, timed: Timed) -> None:
         """Call `timed.on_deadline()` when the loop's clock reaches `when_s`, if it is still open then."""
-        heapq.heappush(self._heap, (when_s, next(self._ties), timed))
-        if when_s < self._armed:
-            self._arm(when_s)
-
-    def note_closed(self) -> None:
-        """Hear that one entry was closed before its time."""
-        self._closed += 1
-        if self._closed > COMPACT_AT and self._closed * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].open]
-            heapq.heapify(self._heap)
-            self._closed = 0
+        heapq.heappush(self._heap, (when_s, next(self.ids), timed))
+        if when_s < self.armed_s:
+            self.arm(when_s)
 
     def close(self) -> None:
         """Drop all deadlines and the timer."""
         self._heap.clear()
-        self._arm(math.inf)
+        self.young.clear()
+        self.arm(math.inf)
 
-    def _arm(self, when_s: float) -> None:
+    def arm(self, when_s: float) -> None:
+        """Set the timer, to come no later than `when_s`."""
         if self._timer is not None:
             self._timer.cancel()
-        self._armed = when_s
+        self.armed_s = when_s
         self._timer = None if when_s == math.inf else self._loop.call_at(when_s, self._sweep)
 
     def _sweep(self) -> None:
+        self._take_in_young()
         due: list[Timed] = []
         now_s = self._loop.time()
         while self._heap and (self._heap[0][0] <= now_s or not self._heap[0][2].open):
             due.append(heapq.heappop(self._heap)[2])
-        self._arm(self._heap[0][0] if self._heap else math.inf)
+        self.arm(self._heap[0][0] if self._heap else math.inf)
         for timed in due:  # after arming: what these set themselves must find the timer in order
             if timed.open:
                 self._fire(timed)
+
+    def _take_in_young(self) -> None:
+        """Move the waits that have lasted until now into the heap; it stays within twice the open ones."""
+        for wait in self.young.values():
+            heapq.heappush(self._heap, (wait.deadline_s, wait.wait_id, wait))
+        self.young.clear()
+        if len(self._heap) > self._limit:
+            self._heap = [entry for entry in self._heap if entry[2].open]
+            heapq.heapify(self._heap)
+            self._limit = 2 * len(self._heap) + COMPACT_AT
 
     def _fire(self, timed: Timed) -> None:
         try:
@@ -108,64 +121,73 @@ class Deadlines:
             self._loop.call_exception_handler({"message": "a deadline failed", "exception": error})
 
 
+class Origin:
+    """On whose behalf something is sent or waited for.
+
+    Attributes:
+        name: path of the actor, or a name for code outside the tree.
+        incarnation: of that actor, 0 outside.
+        cause_id: the message that it is handling, 0 for none.
+    """
+
+    __slots__ = ("cause_id", "incarnation", "name")
+
+    def __init__(self, name: str, incarnation: int = 0, cause_id: int = 0) -> None:
+        self.name = name
+        self.incarnation = incarnation
+        self.cause_id = cause_id
+
+
+OUTSIDE: Final = Origin("outside")
+
+
 class Wait:
     """Somebody waits for something, not longer than until `deadline_s`.
 
     Attributes:
-        waiter: path of the actor that waits, or a name for code outside the tree.
+        wait_id: its number; older waits have smaller ones.
+        origin: who waits, in which life, and while handling which message.
         target: path of the actor, or name of the job or foreign thing, that is waited for.
         reason: what for, in words.
         since_s: when it began, on the loop's clock.
         deadline_s: when it ends at the latest.
         witness: what will end it.
         future: completes when it has ended.
-        incarnation: of the waiter, 0 for code outside the tree.
-        cause_id: the message that the waiter is handling, 0 for none.
 
     Raises:
-        ValueError: the deadline is not finite, or there is no witness: such a wait could last for ever.
+        EndlessWait: the deadline is not finite, or there is no witness: such a wait could last for ever.
     """
 
-    __slots__ = (
-        "cause_id",
-        "deadline_s",
-        "future",
-        "incarnation",
-        "reason",
-        "since_s",
-        "target",
-        "wait_id",
-        "waiter",
-        "witness",
-    )
+    __slots__ = ("deadline_s", "future", "origin", "reason", "since_s", "target", "wait_id", "witness")
 
     def __init__(
         self,
         wait_id: int,
-        waiter: str,
+        origin: Origin,
         target: str,
         reason: str,
         since_s: float,
         deadline_s: float,
         witness: Witness,
         future: asyncio.Future[Any],
-        incarnation: int = 0,
-        cause_id: int = 0,
     ) -> None:
-        if not math.isfinite(deadline_s):
-            raise ValueError(f"{waiter} cannot wait for {target} without end: deadline {deadline_s}")
+        if not -math.inf < deadline_s < math.inf:
+            raise EndlessWait(f"{origin.name} cannot wait for {target} without end: deadline {deadline_s}")
         if not isinstance(witness, Witness):
-            raise ValueError(f"{waiter} cannot wait for {target}: nothing is known to end it")  # noqa: TRY004 - one error for an impossible wait
+            raise EndlessWait(f"{origin.name} cannot wait for {target}: nothing is known to end it")
         self.wait_id = wait_id
-        self.waiter = waiter
+        self.origin = origin
         self.target = target
         self.reason = reason
         self.since_s = since_s
         self.deadline_s = deadline_s
         self.witness = witness
         self.future = future
-        self.incarnation = incarnation
-        self.cause_id = cause_id
+
+    @property
+    def waiter(self) -> str:
+        """Path of the actor that waits, or a name for code outside the tree."""
+        return self.origin.name
 
     @property
     def open(self) -> bool:
@@ -202,15 +224,16 @@ class Wait:
 class WaitTable:
     """All open waits of a system."""
 
-    __slots__ = ("_by_waiter", "_deadlines", "_ids", "_loop", "_tracer")
+    __slots__ = ("_by_waiter", "_clock", "_deadlines", "_loop", "_tracer", "ids")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines, tracer: Tracer | None = None
     ) -> None:
         self._loop = loop
+        self._clock = loop.time
         self._deadlines = deadlines
         self._tracer = tracer
-        self._ids = itertools.count(1)
+        self.ids = deadlines.ids
         self._by_waiter: dict[str, dict[int, Wait]] = {}
 
     def __iter__(self) -> Iterator[Wait]:
@@ -218,63 +241,53 @@ class WaitTable:
         waits = (wait for table in self._by_waiter.values() for wait in table.values())
         return iter(sorted(waits, key=lambda wait: wait.wait_id))
 
-    def open(
-        self,
-        waiter: str,
-        target: str,
-        reason: str,
-        deadline_s: float,
-        witness: Witness,
-        *,
-        incarnation: int = 0,
-        cause_id: int = 0,
-    ) -> Wait:
+    def open(self, origin: Origin, target: str, reason: str, deadline_s: float, witness: Witness) -> Wait:
         """Begin a wait; its deadline is armed. The caller must `close` it.
 
         Raises:
-            ValueError: as `Wait`.
+            EndlessWait: as `Wait`.
         """
-        future, now_s = self._loop.create_future(), self._loop.time()
-        wait = Wait(
-            next(self._ids),
-            waiter,
-            target,
-            reason,
-            now_s,
-            deadline_s,
-            witness,
-            future,
-            incarnation,
-            cause_id,
-        )
-        self._by_waiter.setdefault(waiter, {})[wait.wait_id] = wait
-        self._deadlines.add(deadline_s, wait)
-        if self._tracer is not None:
-            self._trace(self._tracer, "wait", wait, reason)
+        future, now_s = self._loop.create_future(), self._clock()
+        wait = Wait(next(self.ids), origin, target, reason, now_s, deadline_s, witness, future)
+        self.add(wait)
         return wait
+
+    def add(self, wait: Wait) -> None:
+        """Enter a wait and arm its deadline. The caller must `close` it."""
+        try:
+            self._by_waiter[wait.origin.name][wait.wait_id] = wait
+        except KeyError:
+            self._by_waiter[wait.origin.name] = {wait.wait_id: wait}
+        deadlines = self._deadlines
+        deadlines.young[wait.wait_id] = wait
+        if wait.deadline_s < deadlines.armed_s:
+            deadlines.arm(wait.deadline_s)
+        if self._tracer is not None:
+            self._trace(self._tracer, "wait", wait, wait.reason)
 
     def close(self, wait: Wait) -> None:
         """Forget a wait, however it ended."""
-        table = self._by_waiter.get(wait.waiter, {})
-        if table.pop(wait.wait_id, None) is None:
+        table = self._by_waiter.get(wait.origin.name)
+        if table is None or table.pop(wait.wait_id, None) is None:
             return
-        if not table:
-            del self._by_waiter[wait.waiter]
         if self._tracer is not None:
             self._trace(self._tracer, "wait_end", wait, _outcome(wait))
-        if wait.open:
+        if not wait.future.done():
             wait.future.cancel()
-        self._deadlines.note_closed()
+        self._deadlines.young.pop(wait.wait_id, None)
+
+    def forget(self, waiter: str) -> None:
+        """Hear that somebody who had waits will have none any more."""
+        if not self._by_waiter.get(waiter, True):
+            del self._by_waiter[waiter]
 
     def _trace(self, tracer: Tracer, kind: str, wait: Wait, detail: str) -> None:
-        tracer.emit(
-            kind,
-            wait.waiter,
-            wait.incarnation,
-            cause_id=wait.cause_id,
-            type_=wait.target,
-            detail=detail,
-        )
+        origin = wait.origin
+        tracer.emit(kind, origin.name, origin.incarnation, 0, origin.cause_id, wait.target, detail)
+
+    def idle(self, waiter: str) -> bool:
+        """Whether somebody waits for nobody."""
+        return not self._by_waiter.get(waiter)
 
     def of(self, waiter: str) -> list[Wait]:
         """The open waits of one waiter, oldest first."""
@@ -294,9 +307,10 @@ class WaitTable:
 
 
 def _outcome(wait: Wait) -> str:
-    if wait.open or wait.future.cancelled():
+    future = wait.future
+    if not future.done() or future.cancelled():
         return "given up"
-    error = wait.future.exception()
+    error = future.exception()
     return "answered" if error is None else type(error).__name__
 
 

@@ -22,21 +22,26 @@ import enum
 import math
 import struct
 import zlib
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import msgpack
 import numpy as np
 
-from actors.errors import MessageError, MutablePayload, ProtocolError
-from actors.messages import ActorRef, schema_by_id, schema_of
+from actors.errors import ActorError, MessageError, MutablePayload, ProtocolError, UnregisteredMessage
+from actors.messages import SCHEMAS, ActorRef, schema_by_id, schema_of
+
+if TYPE_CHECKING:
+    from actors.messages import Schema
 
 __all__ = [
+    "BODY_BYTES_MAX",
     "BUFFER_BYTES_MAX",
     "HEAD_BYTES_MAX",
     "Codec",
     "Envelope",
     "Frame",
     "Kind",
+    "Packed",
     "frame_from_bytes",
     "frame_to_bytes",
     "freeze",
@@ -45,6 +50,7 @@ __all__ = [
 MAGIC: Final = b"ACTR"
 VERSION: Final = 1
 HEAD_BYTES_MAX: Final = 64 * 1024
+BODY_BYTES_MAX: Final = 55 * 1024  # the rest is room for two addresses of the longest kind, and numbers
 BUFFER_BYTES_MAX: Final = 1 << 32
 ENTRIES_MAX: Final = 4096
 DEPTH_MAX: Final = 32
@@ -54,6 +60,8 @@ HEADER: Final = struct.Struct("<4sBBHIIQ")
 EXT_ARRAY: Final = 1
 EXT_MESSAGE: Final = 2
 EXT_REF: Final = 3
+# How MessagePack's own timestamps begin, in their three lengths.
+TIMESTAMPS: Final = (b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff")
 
 # No object, void, structured, string or foreign byte order: only plain numbers can be data.
 DTYPES: Final = frozenset(
@@ -89,6 +97,11 @@ class Frame:
         return len(self.head) + sum(memoryview(buffer).nbytes for buffer in self.buffers)
 
 
+# The body of a message at rest: its schema, the packed fields, the buffers beside them; and what its receiver
+# gets to see: a copy that was read back from these, or the sender's own if nothing in it can be changed.
+Packed: TypeAlias = "tuple[Schema, bytes, tuple[Any, ...], Any]"
+
+
 class Envelope(NamedTuple):
     """A frame, decoded."""
 
@@ -115,11 +128,49 @@ def freeze(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 class Codec:
     """Encodes and decodes. One for each actor system: it keeps a packer, and is not for several threads."""
 
-    __slots__ = ("_buffers", "_packer")
+    __slots__ = ("_buffers", "_pack")
 
     def __init__(self) -> None:
-        self._packer = msgpack.Packer(default=self._extend, autoreset=True)
+        self._pack = msgpack.Packer(default=self._extend, autoreset=True).pack
         self._buffers: list[Any] = []
+
+    def pack(self, body: Any) -> Packed:
+        """Return the body of a frame: what a mailbox of the same process holds.
+
+        Raises:
+            UnregisteredMessage: the class of `body` or of a part of it is not registered.
+            MutablePayload: an array in it is writable; see `freeze`.
+            MessageError: a value that cannot travel or is not of its field's type, or more than
+                `BODY_BYTES_MAX` without the arrays.
+        """
+        schema = SCHEMAS.get(type(body)) or schema_of(type(body))
+        try:
+            values = schema.values(body)
+            fields: bytes = self._pack(values)
+            if len(fields) <= BODY_BYTES_MAX and schema.signatures.get(tuple(map(type, values))):
+                return schema, fields, (), body
+            return self._pack_with_care(schema, values, fields, body)
+        except (ActorError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            self._buffers.clear()  # the codec must not keep the arrays of a message alive
+            if isinstance(error, (MutablePayload, UnregisteredMessage)):
+                raise
+            raise MessageError(f"{schema.tag} cannot be sent: {error}") from error
+
+    def _pack_with_care(self, schema: Schema, values: tuple[Any, ...], fields: bytes, body: Any) -> Packed:
+        """Pack what may be shared if it has not been seen before, and anything else."""
+        if len(fields) > BODY_BYTES_MAX:
+            raise MessageError(f"it takes {len(fields)} bytes of {BODY_BYTES_MAX}: put bulk data in arrays")
+        if schema.shareable(values):
+            return schema, fields, (), body
+        # What the receiver gets is its own: read back from the bytes, and so checked before it is sent.
+        buffers = tuple(self._buffers)
+        self._buffers.clear()
+        return schema, fields, buffers, schema.build(_unpack(fields, buffers))
+
+    def unpack(self, packed: Packed) -> Any:
+        """Return what was packed once more, shared with nobody who got it before."""
+        schema, fields, buffers, _ = packed
+        return schema.build(_unpack(fields, buffers))
 
     def encode(
         self,
@@ -135,44 +186,15 @@ class Codec:
         """Return the frame that carries `body`, an instance of a class declared with `@message`.
 
         Raises:
-            UnregisteredMessage: the class of `body` or of a part of it is not registered.
-            MutablePayload: an array in it is writable; see `freeze`.
-            MessageError: a value that cannot travel, or a head above `HEAD_BYTES_MAX`.
+            MessageError: as `pack`.
         """
-        schema = schema_of(type(body))
-        buffers: list[Any] = []
-        self._buffers = buffers
-        head = self._pack(
-            (
-                kind,
-                to,
-                sender,
-                msg_id,
-                cause_id,
-                incarnation,
-                remaining_ms,
-                schema.schema_id,
-                schema.values(body),
-            ),
-            schema.tag,
-        )
-        self._buffers = []  # the codec must not keep the arrays of the last message alive
-        return Frame(head, tuple(buffers))
-
-    def _pack(self, head: tuple[Any, ...], tag: str) -> bytes:
-        try:
-            packed: bytes = self._packer.pack(head)
-        except MessageError:
-            self._packer.reset()
-            raise
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            self._packer.reset()
-            raise MessageError(f"{tag} cannot be sent: {error}") from error
-        if len(packed) > HEAD_BYTES_MAX:
-            raise MessageError(
-                f"{tag} takes {len(packed)} bytes of {HEAD_BYTES_MAX} in the head: put bulk data in arrays"
-            )
-        return packed
+        schema, fields, buffers, _ = self.pack(body)
+        address = (kind, to, sender, msg_id, cause_id, incarnation, remaining_ms, schema.schema_id)
+        # An array of nine entries, the last of which is packed already.
+        head = b"\x99" + msgpack.packb(address)[1:] + fields
+        if len(head) > HEAD_BYTES_MAX:
+            raise MessageError(f"{schema.tag} has addresses that are too long: {len(to)} and {len(sender)}")
+        return Frame(head, buffers)
 
     def decode(self, frame: Frame) -> Envelope:
         """Return what the frame says.
@@ -203,8 +225,12 @@ class Codec:
 
     def _extend(self, value: Any) -> Any:
         """Called by the packer for what MessagePack does not know."""
-        if isinstance(value, np.ndarray):
+        if type(value) is np.ndarray:  # no subclass: a mask or another meaning would be lost on the way
             return msgpack.ExtType(EXT_ARRAY, msgpack.packb(self._describe(value)))
+        if isinstance(value, np.ndarray):
+            raise MessageError(
+                f"an array of class {type(value).__name__} cannot travel: send numpy.asarray(it)"
+            )
         if isinstance(value, np.generic):
             return value.item()
         if isinstance(value, ActorRef):
@@ -239,7 +265,7 @@ def _unpack(data: bytes, buffers: tuple[Any, ...], depth: int = 0) -> Any:
         raise ProtocolError(f"unknown extension {code}")
 
     try:
-        return msgpack.unpackb(
+        value = msgpack.unpackb(
             data,
             use_list=False,
             ext_hook=extension,
@@ -254,6 +280,20 @@ def _unpack(data: bytes, buffers: tuple[Any, ...], depth: int = 0) -> Any:
         raise
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
         raise ProtocolError(f"not MessagePack that we accept: {error or type(error).__name__}") from None
+    if any(mark in data for mark in TIMESTAMPS):  # the library reads these without asking us
+        _refuse_timestamps(value)
+    return value
+
+
+def _refuse_timestamps(value: Any) -> None:
+    if isinstance(value, msgpack.Timestamp):
+        raise ProtocolError("unknown extension -1")
+    if isinstance(value, tuple):
+        for item in value:
+            _refuse_timestamps(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            _refuse_timestamps(item)
 
 
 def _nested(pair: Any) -> Any:

@@ -84,6 +84,7 @@ class _Lives:
             "restart": self._restart,
             "state": self._state,
             "watch": self._watch,
+            "unwatch": self._unwatch,
             "send": self._send,
             "receive": self._receive,
             "reply": self._settled,
@@ -128,7 +129,8 @@ class _Lives:
         self._ended.append(life)
 
     def _expect(self, life: _Life) -> None:
-        hearers = {path for path, number in self._watchers[life.path].items() if self._hears(path, number)}
+        watchers = self._watchers[life.path].items()
+        hearers = {path for path, number in watchers if path.startswith(OUTSIDE) or self._hears(path, number)}
         if self._hears(_parent(life.path)):
             hearers.add(_parent(life.path))
         life.expected.update(hearers)
@@ -165,6 +167,10 @@ class _Lives:
 
     def _watch(self, event: TraceEvent) -> Iterator[str]:
         self._watchers.setdefault(event.type, {})[event.actor] = event.incarnation
+        yield from ()
+
+    def _unwatch(self, event: TraceEvent) -> Iterator[str]:
+        self._watchers[event.type].pop(event.actor, None)
         yield from ()
 
     def _send(self, event: TraceEvent) -> Iterator[str]:

@@ -55,14 +55,14 @@ class AskLedger(dict[int, "Ask"]):
         super().__setitem__(key, ask)
 
     def __delitem__(self, key: int) -> None:
-        self.ended.setdefault(key, []).append(outcome(self[key].wait))
+        self.ended.setdefault(key, []).append(outcome(self[key]))
         self.ended_s[key] = self._clock()
         super().__delitem__(key)
 
 
 def outcome(wait: Wait) -> str:
     """How a wait ended: `answered`, `given up`, or the name of an error."""
-    if wait.open or wait.future.cancelled():
+    if not wait.future.done() or wait.future.cancelled():
         return "given up"
     error = wait.future.exception()
     return "answered" if error is None else type(error).__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from actors.cell import Cell
 from actors.host import UNWIND_TURNS, Phase
@@ -28,10 +28,10 @@ def overdue(host: Host) -> Iterator[str]:
     """Yield the waits, asks and handlers that should have ended; asked before the clock moves on."""
     now_s = host.loop.time()
     for wait in host.waits:
-        if wait.open and wait.deadline_s < now_s - SLACK_S:
+        if not wait.future.done() and wait.deadline_s < now_s - SLACK_S:
             yield f"{wait} is open at {now_s:.3f}, its deadline was {wait.deadline_s:.3f}"
     for ask_id, ask in host.delivery.asks.items():
-        if ask.wait.open and host.delivery.locate(ask.recipient.ref) is not ask.recipient:
+        if not ask.future.done() and host.delivery.locate(ask.recipient.ref) is not ask.recipient:
             yield f"ask {ask_id} is open at {now_s:.3f}, and {ask.recipient.ref} has ended"
     for cell in host.cells.values():
         run = cell.run
@@ -60,23 +60,30 @@ def conserved(run: Simulation) -> Iterator[str]:
 def _credits(cell: Cell, capacity: int) -> Iterator[str]:
     """The credit that a mailbox has given is what lies in it, in bytes and in messages."""
     mailbox = cell.mailbox
-    lane: list[Any] = list(mailbox._user)  # noqa: SLF001 - what is counted is compared with what is there
-    taken = sum(not getattr(entry, "reserved", False) for entry in lane)
+    lane = list(mailbox._user)  # noqa: SLF001 - what is counted is compared with what is there
+    taken = sum(not entry.reserved for entry in lane)
     if taken > max(capacity, mailbox.capacity):
         yield f"the mailbox of {cell.ref} holds {taken} messages, its capacity is {capacity}"
-    used = getattr(mailbox, "bytes_used", None)
-    if used is not None and used != (held := sum(entry.nbytes for entry in lane)):
-        yield f"the mailbox of {cell.ref} has given credit for {used} bytes and holds {held}"
+    held = sum(entry.nbytes for entry in lane)
+    if mailbox.bytes_used != held:
+        yield f"the mailbox of {cell.ref} has given credit for {mailbox.bytes_used} bytes and holds {held}"
+    admitted = sum(entry.nbytes for entry in lane if not entry.reserved)
+    if taken > 1 and admitted > mailbox.bytes_max:
+        yield f"the mailbox of {cell.ref} holds {admitted} bytes, its limit is {mailbox.bytes_max}"
 
 
 def lost(host: Host) -> Iterator[str]:
     """Yield what waits although nothing is on its way; asked when all tasks are blocked."""
     for ask_id, ask in host.delivery.asks.items():
         cell = ask.recipient
-        if ask.wait.open and isinstance(cell, Cell) and _idle(cell):
+        if not ask.future.done() and isinstance(cell, Cell) and _idle(cell):
             yield f"ask {ask_id} is open, and {cell.ref} has an empty mailbox and nothing to do"
     for wait in host.waits:
-        if wait.open and wait.witness is Witness.MONITOR and wait.target not in host.delivery.recipients:
+        if (
+            not wait.future.done()
+            and wait.witness is Witness.MONITOR
+            and wait.target not in host.delivery.recipients
+        ):
             yield f"{wait} is open, and {wait.target} has ended"
     for cell in host.cells.values():
         if cell.parent is not None and _idle(cell) and _runs(cell) and not _runs(cell.parent):

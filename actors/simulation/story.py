@@ -29,6 +29,9 @@ PHRASES: Final[Mapping[str, str]] = {
     "end": "has ended: {detail}",
     "restart": "will be started again {detail}",
     "watch": "watches {type}",
+    "unwatch": "watches {type} no more",
+    "snapshot": "leaves {type} to its next life",
+    "restore": "gets {type} from the life before",
     "fault": "!! {detail}",
 }
 

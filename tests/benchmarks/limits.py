@@ -48,7 +48,6 @@ async def heap(turns: int) -> None:
         deadlines.add(loop.time() + LIMIT_S, limit)
         await asyncio.sleep(0)
         limit.open = False
-        deadlines.note_closed()
     deadlines.close()
 
 

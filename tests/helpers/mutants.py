@@ -11,13 +11,15 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from actors import epochs
+from actors import ending, epochs, snapshots, watching
 from actors.cell import Cell
 from actors.context import Context
 from actors.delivery import Delivery
 from actors.epochs import EpochWaits
-from actors.host import Run
+from actors.group import Group
+from actors.host import Vigil
 from actors.mailbox import Mailbox
+from actors.system import ActorSystem
 from actors.waits import Deadlines, Wait
 from tests.helpers import scenarios, storms
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """In the text of a method, `old` becomes `new`."""
+    """In the text of a method, or of a function of a module, `old` becomes `new`."""
 
     owner: Any
     method: str
@@ -62,47 +64,39 @@ class Mutant:
         return self.name.replace(" ", "-")
 
 
-_TELL_DOWN = "self.host.delivery.tell_system(self.origin, cell, down)"
-_STOPPING = " or self._stop_alarms or not self.host.delivery.open"
+_TELL_DOWN = "cell.host.delivery.tell_system(cell.origin, hearer, down)"
+_STOPPING = " or stopping or not cell.host.delivery.open"
+_CLOSE_UNLESS_CANCELLED = "except TimeoutError:\n        delivery.close(ask)\n        raise\n    else:"
 _START = "self.phase = Phase.STARTING"
 # A mailbox that stays closed would have a restarted actor spin, and never come to a schedule point again.
 _REOPEN = Change(Cell, "start", _START, f"{_START}; self.mailbox.closed = False")
-
-_SKIP_ENDED = """if ask is None or not ask.wait.open:
-            delivery.dead_letter(entry.tag, "expired in the mailbox", self.origin, entry.msg_id)
-            return
-        ask.incarnation = incarnation
-        deadline_s = ask.wait.deadline_s"""
-_SKIP_NOTHING = """if ask is not None:
-            ask.incarnation = incarnation
-            deadline_s = max(deadline_s, ask.wait.deadline_s)"""
 
 MUTANTS = (
     Mutant(
         "a reply is dropped",
         scenarios.fan_out,
-        (Change(Delivery, "_answer", "ask.wait.succeed(frame)", "pass"),),
+        (Change(Delivery, "answer", "ask.future.set_result(packed)", "pass"),),
     ),
     Mutant(
         "a reply is dropped without a trace",
         scenarios.fan_out,
-        (Change(Delivery, "reply", "self._answer(", "bool() and self._answer("),),
+        (Change(Delivery, "answer", "packed = self.codec.pack(body)", "return"),),
     ),
     Mutant(
         "a late reply is delivered",
         scenarios.impatience,
-        (Change(Delivery, "_answer", " or not ask.wait.open", ""),),
+        (Change(Delivery, "answer", " or ask.future.done()", ""),),
     ),
-    Mutant("a Down is not sent", scenarios.watchers, (Change(Cell, "_announce", _TELL_DOWN, "pass"),)),
+    Mutant("a Down is not sent", scenarios.watchers, (Change(ending, "_announce", _TELL_DOWN, "pass"),)),
     Mutant(
         "a Down is sent twice",
         scenarios.watchers,
-        (Change(Cell, "_announce", _TELL_DOWN, f"{_TELL_DOWN}; {_TELL_DOWN}"),),
+        (Change(ending, "_announce", _TELL_DOWN, f"{_TELL_DOWN}; {_TELL_DOWN}"),),
     ),
     Mutant(
         "watchers are forgotten",
         scenarios.watchers,
-        (Change(Cell, "_announce", "in self.watchers.values() if", "in () if"),),
+        (Change(ending, "_announce", "in cell.watchers.values() if", "in () if"),),
     ),
     Mutant(
         "a wait has no deadline",
@@ -112,19 +106,19 @@ MUTANTS = (
     Mutant(
         "a handler has no deadline",
         scenarios.impatience,
-        (Change(Run, "on_deadline", "self.cell.interrupt(Interruption.EXPIRED)", "pass"),),
+        (Change(Vigil, "on_deadline", "self._cell.interrupt(Interruption.EXPIRED)", "pass"),),
     ),
     Mutant(
         "the timer is not armed again",
         scenarios.impatience,
-        (Change(Deadlines, "_sweep", "self._arm(self._heap[0][0] if self._heap else math.inf)", "pass"),),
+        (Change(Deadlines, "_sweep", "self.arm(self._heap[0][0] if self._heap else math.inf)", "pass"),),
     ),
     Mutant(
         "an actor is restarted during a shutdown",
         scenarios.stops,
         (
-            Change(Cell, "_decide", _STOPPING, ""),
-            Change(Cell, "abandon", "failed=not self._stop_alarms", "failed=True"),
+            Change(ending, "_decide", _STOPPING, ""),
+            Change(ending, "abandon", "failed=not cell.stop_alarms", "failed=True"),
             Change(Cell, "_live", "failed and not stopping", "failed"),
             _REOPEN,
         ),
@@ -132,65 +126,118 @@ MUTANTS = (
     Mutant(
         "a stop forgets the planned restart",
         scenarios.families,
-        (Change(Cell, "_leave_tree", "self._restart_alarm.open = False", "pass"), _REOPEN),
+        (Change(ending, "_leave_tree", "cell.restart_alarm.open = False", "pass"), _REOPEN),
     ),
     Mutant(
         "a wait is not closed",
         scenarios.fan_out,
-        (Change(Delivery, "_close", "self.waits.close(ask.wait)", "pass"),),
+        (Change(Delivery, "close", "self.waits.close(ask)", "pass"),),
     ),
     Mutant(
         "a mailbox loses what was queued when it closes",
         scenarios.stops,
-        (Change(Mailbox, "close", "self._room.clear()", "self._room.clear(); self._user.clear()"),),
+        (Change(Mailbox, "close", "self._room = None", "self._room = None; self._user.clear()"),),
     ),
     Mutant(
         "a mailbox loses who waited for room",
         scenarios.crowding,
-        (Change(Mailbox, "_take_user", "self._user.append(waiting)", "pass"),),
+        (Change(Mailbox, "_serve_room", "self._admit(waiting)", "pass"),),
     ),
     Mutant(
         "a mailbox does not wake its reader",
         scenarios.fan_out,
-        (Change(Mailbox, "put", "self._wake()", "pass"),),
+        (Change(Mailbox, "put", "wakeup.set_result(None)", "pass"),),
     ),
     Mutant(
         "an abandoned task goes on in its successor's place",
         scenarios.clinging,
         (
             Change(Cell, "_serve", "task is not self._task", "False"),
-            Change(Cell, "_guard", "if task is not self._task:\n        raise", "if False:\n        raise"),
+            Change(Cell, "_returned", "if run.task is not self._task:", "if False:"),
+            Change(Cell, "_hook", "if task is not self._task:", "if False:"),
         ),
     ),
     Mutant(
         "a stop forgets the children",
         scenarios.families,
         (
-            Change(Cell, "_terminate", "reversed(list(self.children.values()))", "()"),
-            Change(Cell, "_finalise", "self._abandon_children(reason)", "pass"),
+            Change(ending, "terminate", "reversed(list(cell.children.values()))", "()"),
+            Change(ending, "finalise", "_abandon_children(cell, reason)", "pass"),
         ),
     ),
     Mutant(
         "a cancelled ask leaks",
         scenarios.impatience,
         (
-            Change(
-                Delivery,
-                "finish_ask",
-                "finally:",
-                "except TimeoutError:\n        self._close(ask)\n        raise\n    else:",
-            ),
+            Change(ActorSystem, "ask", "finally:", _CLOSE_UNLESS_CANCELLED),
+            Change(Context, "ask", "finally:", _CLOSE_UNLESS_CANCELLED),
         ),
     ),
     Mutant(
         "the asks of an actor that ends are left to their deadlines",
         scenarios.families,
-        (Change(Cell, "_settle", "ask.wait.fail(down)", "pass"),),
+        (Change(ending, "_settle", "ask.fail(down)", "pass"),),
     ),
     Mutant(
         "a job that is late keeps its thread",
         scenarios.jobs,
         (Change(Context, "_offload", "host.executor.abandon(job)", "False"),),
+    ),
+    Mutant(
+        "one for all starts only the failed one again",
+        scenarios.groups,
+        (Change(Group, "fail", "affected = self._affected(member)", "affected = []"),),
+    ),
+    Mutant(
+        "rest for one forgets the rest",
+        scenarios.groups,
+        (Change(Group, "_affected", "members[members.index(member) + 1 :]", "[]"),),
+    ),
+    Mutant(
+        "a group restart forgets a sibling",
+        scenarios.groups,
+        (Change(Group, "is_down", "= Standing.DOWN", "= Standing.UP"),),
+    ),
+    Mutant(
+        "a group starts in the wrong order",
+        scenarios.groups,
+        (
+            Change(
+                Group,
+                "next_step",
+                "self.standings[down[0]] = Standing.RISING\n    return Start(down[0])",
+                "self.standings[down[-1]] = Standing.RISING\n    return Start(down[-1])",
+            ),
+        ),
+    ),
+    Mutant(
+        "a group starts while some of it are still ending",
+        scenarios.groups,
+        (Change(Group, "next_step", " or self._those(Standing.LEAVING)", ""),),
+    ),
+    Mutant(
+        "a sibling that was stopped on purpose is started again",
+        scenarios.groups,
+        (Change(ending, "begin_stop", 'cell.recycled = ""', "pass"), _REOPEN),
+    ),
+    Mutant(
+        "a snapshot is not restored",
+        scenarios.snapshots,
+        (Change(Cell, "_serve_until_end", "if self.snapshot is not None:", "if False:"),),
+    ),
+    Mutant(
+        "a snapshot is lost with its incarnation",
+        scenarios.snapshots,
+        (Change(ending, "_clear_stop", 'cell.recycled = ""', 'cell.recycled = ""; cell.snapshot = None'),),
+    ),
+    Mutant(
+        "a snapshot is taken once only",
+        scenarios.snapshots,
+        (
+            Change(
+                snapshots, "_take", "cell.snapshot = cell.host", "cell.snapshot = cell.snapshot or cell.host"
+            ),
+        ),
     ),
     Mutant(
         "the end of an epoch wakes nobody",
@@ -201,8 +248,8 @@ MUTANTS = (
         "children end after their parent",
         scenarios.families,
         (
-            Change(Cell, "_terminate", "await wait.future", "pass"),
-            Change(Cell, "_finalise", "self._abandon_children(reason)", "pass"),
+            Change(ending, "terminate", "await wait.future", "pass"),
+            Change(ending, "finalise", "_abandon_children(cell, reason)", "pass"),
         ),
     ),
     Mutant(
@@ -210,7 +257,10 @@ MUTANTS = (
         scenarios.watchers,
         (
             Change(
-                Cell, "_announce", "for cell in hearers:", "for cell in hearers * min(2, self.incarnation):"
+                ending,
+                "_announce",
+                "for hearer in hearers:",
+                "for hearer in hearers * min(2, cell.incarnation):",
             ),
         ),
     ),
@@ -218,8 +268,8 @@ MUTANTS = (
         "a watch outlives the life that asked for it",
         storms.watch_churn,
         (
-            Change(Cell, "_announce", " if cell.incarnation == life", ""),
-            Change(Cell, "_settle", "target.watchers.pop(self.ref.path, None)", "pass"),
+            Change(ending, "_announce", " if watcher.incarnation == life", ""),
+            Change(watching, "unwatch_all", "target.watchers.pop(watcher.ref.path, None)", "pass"),
         ),
     ),
     Mutant(
@@ -227,14 +277,17 @@ MUTANTS = (
         scenarios.stops,
         (
             Change(
-                Cell, "begin_stop", "self.host.alarm(budget_s, lambda", "self.host.alarm(budget_s + 1, lambda"
+                ending,
+                "begin_stop",
+                "cell.host.alarm(budget_s, lambda",
+                "cell.host.alarm(budget_s + 1, lambda",
             ),
         ),
     ),
     Mutant(
         "an ask that has ended is handled",
         scenarios.impatience,
-        (Change(Cell, "_handle", _SKIP_ENDED, _SKIP_NOTHING),),
+        (Change(Cell, "_begin", "elif ask.future.done():", "elif False:"),),
     ),
     Mutant(
         "who has left goes on being worked for",
@@ -261,7 +314,7 @@ MUTANTS = (
     Mutant(
         "a deadline grows on its way down",
         storms.descent,
-        (Change(Context, "_deadline_s", "return min(own_s, ", "return max(own_s, "),),
+        (Change(Context, "_deadline_s", "return min(", "return max("),),
     ),
     Mutant(
         "a reminder outlives the life that set it",
@@ -301,11 +354,36 @@ MUTANTS = (
     Mutant(
         "a dead letter is not counted",
         scenarios.impatience,
-        (Change(Delivery, "dead_letter", "self.dead_letters[reason] += 1", "pass"),),
+        (Change(Delivery, "_drop", "self.dead_letters[reason] += 1", "pass"),),
     ),
     Mutant(
         "a receiver that is closed lets its reader wait",
         storms.subscribers,
         (Change(Mailbox, "close", "self._wake()", "pass"),),
+    ),
+    Mutant(
+        "credit for bytes is not given back",
+        storms.heavy_messages,
+        (Change(Mailbox, "get", "self.bytes_used -= entry.nbytes", "pass"),),
+    ),
+    Mutant(
+        "a message that is dropped keeps its credit",
+        storms.heavy_messages,
+        (Change(Mailbox, "pop_oldest", "self.bytes_used -= entry.nbytes", "pass"),),
+    ),
+    Mutant(
+        "a message that waited for room takes no credit",
+        storms.heavy_messages,
+        (Change(Mailbox, "_admit", "self.bytes_used += entry.nbytes", "pass"),),
+    ),
+    Mutant(
+        "an actor that is started again keeps the credit of what it has lost",
+        storms.heavy_messages,
+        (Change(Mailbox, "drain", "self.bytes_used = 0", "pass"),),
+    ),
+    Mutant(
+        "bytes are not limited",
+        storms.heavy_messages,
+        (Change(Mailbox, "_full_for", "self.bytes_used + entry.nbytes > self.bytes_max", "False"),),
     ),
 )

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,9 +21,12 @@ from actors import (
     Overflow,
     Request,
     State,
+    Strategy,
+    Supervision,
     message,
     on,
 )
+from actors.host import Phase
 from tests.helpers.cast import (
     Cling,
     Director,
@@ -38,10 +42,11 @@ from tests.helpers.cast import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from actors import ActorRef
     from actors.simulation import Simulation
+    from actors.tracing import TraceEvent
 
 
 A = TypeVar("A", bound=Actor)
@@ -230,7 +235,17 @@ async def watchers(sim: Simulation) -> None:
             sim.system.tell(ref, Fail())
             await asyncio.sleep(sim.random.random() * 0.2)
 
+    receiver = sim.system.receiver()
+    for ref in (target, *eyes):
+        receiver.watch(ref)
     await asyncio.gather(*(sim.call(watch(eye)) for eye in eyes), sim.call(disturb()))
+    receiver.unwatch(target)
+    sim.system.tell(eyes[0], Fail())
+    await asyncio.sleep(sim.random.random() * 0.2)
+    receiver.close()
+    heard = [(down.ref, down.incarnation) async for down in receiver if down.restarting]
+    assert sim.faulty or heard, "there were failures"
+    assert len(set(heard)) == len(heard), f"heard twice: {heard}"
 
 
 async def jobs(sim: Simulation) -> None:
@@ -320,6 +335,171 @@ async def families(sim: Simulation) -> None:
     await asyncio.wait(callers)
 
 
+GROUPS = {
+    strategy: Supervision(max_restarts=4, window_s=5.0, backoff_s=0.05, strategy=strategy, escalate=escalate)
+    for strategy, escalate in ((Strategy.ONE_FOR_ALL, False), (Strategy.REST_FOR_ONE, True))
+}
+
+
+class Member(Director):
+    """Takes its time to stop."""
+
+    async def on_stop(self, ctx: Context) -> None:
+        await asyncio.sleep(0.2)
+
+
+class Household(Director):
+    """Has a group of each strategy."""
+
+    async def on_start(self, ctx: Context) -> None:
+        for strategy, rule in GROUPS.items():
+            for index in range(3):
+                await ctx.spawn(Member, name=f"{strategy.value}-{index}", supervision=rule)
+
+
+async def groups(sim: Simulation) -> None:
+    """Members of two groups fail, are stopped and are asked; who starts again, and when, is looked up."""
+    house = await spawned(sim, Household, name="house", supervision=supervised(5))
+    names = [f"{strategy.value}-{index}" for strategy in GROUPS for index in range(3)]
+
+    async def press(name: str) -> None:
+        for _ in range(2):
+            await asyncio.sleep(sim.random.random() * 0.3)
+            if (cell := sim.host.cells.get(f"/house/{name}")) is None:
+                continue
+            try:
+                sim.system.tell(cell.ref, Fail(sim.random.choice(ENDS)))
+                await sim.system.ask(cell.ref, Sleep(0.05), timeout_s=2.0)
+            except ActorError:
+                await asyncio.sleep(sim.random.random() * 0.3)
+
+    callers = [sim.call(press(name)) for name in sim.random.sample(names, 3)]
+    if sim.random.random() < 0.3 and (cell := sim.host.cells.get(f"/house/{sim.random.choice(names)}")):
+        await attempt(sim, house, StopChild(cell.ref, 0.5))
+    await asyncio.wait(callers)
+    await asyncio.sleep(30.0)
+    for strategy in GROUPS:
+        assert not (found := list(disorder(sim.events(), strategy))), found
+    standing = {cell.name: cell.phase for cell in sim.host.cells.values() if cell.parent is not None}
+    assert sim.faulty or set(standing.values()) <= {Phase.LIVE}, standing
+
+
+def disorder(events: list[TraceEvent], strategy: Strategy) -> Iterator[str]:
+    """Yield what is wrong with the order in which the members of a group ended and started."""
+    members: dict[str, _Member] = {}
+    for at, event in enumerate(events):
+        path = event.type if event.kind == "wait_end" else event.actor
+        if not path.startswith(f"/house/{strategy.value}-"):
+            continue
+        if event.kind == "start" and event.incarnation == 1:
+            members[path] = _Member()
+        member = members[path]
+        if event.kind == "start":
+            if event.incarnation > 1:
+                yield from _wrongs(path, members, strategy)
+            member.alive, member.due, member.started_at = True, False, at
+        elif event.kind == "end":
+            member.alive, member.due, member.ended_at = False, False, at
+        elif event.kind == "restart":
+            member.due = True
+        elif event.kind == "wait_end" and member.joined_at is None:
+            member.joined_at = at
+
+
+@dataclasses.dataclass(slots=True)
+class _Member:
+    alive: bool = True
+    due: bool = False  # between two lives
+    joined_at: int | None = None  # by then it has certainly started, and is in the group
+    started_at: int = 0
+    ended_at: int = 0
+
+
+def _wrongs(path: str, members: dict[str, _Member], strategy: Strategy) -> Iterator[str]:
+    for other, member in members.items():
+        if member.joined_at is None or member.joined_at > members[path].ended_at:
+            continue  # it may have come while the others were down
+        if other < path and member.due:
+            yield f"{path} starts before {other}"
+        stays = member.alive and member.started_at < members[path].ended_at
+        if stays and (other > path or (other < path and strategy is Strategy.ONE_FOR_ALL)):
+            yield f"{path} starts again, and {other} has not ended"
+
+
+@message("scenarios.done")
+class Done:
+    """What a ledger keeps: the epochs that it has finished well."""
+
+    epochs: tuple[int, ...]
+
+
+class Ledger(Performer):
+    """Keeps the epochs it has finished; what it should find in its next life stands outside, in `kept`."""
+
+    def __init__(self, kept: dict[ActorRef[Any], tuple[int, ...]], wrong: list[str]) -> None:
+        super().__init__()
+        self.kept = kept
+        self.wrong = wrong
+        self.epochs: tuple[int, ...] = ()
+
+    async def snapshot(self, ctx: Context) -> Done:
+        self.epochs += (ctx.current_epoch,)
+        await asyncio.sleep(0.01)
+        self.kept[ctx.self_ref] = self.epochs
+        return Done(self.epochs)
+
+    async def restore(self, state: Done, ctx: Context) -> None:
+        await asyncio.sleep(0.01)
+        self.epochs = tuple(state.epochs)
+
+    async def on_start(self, ctx: Context) -> None:
+        expected = self.kept.get(ctx.self_ref, ())
+        if self.epochs != expected:
+            self.wrong.append(f"{ctx.self_ref}#{ctx.incarnation} begins with {self.epochs}, not {expected}")
+
+    @on(Compute, when=State.RUNNING)
+    async def compute(self, msg: Compute, ctx: Context) -> Note:
+        if msg.crash:
+            raise ValueError("as asked")
+        return Note(str(msg.epoch))
+
+
+class Archive(Performer):
+    """Runs epochs over ledgers; one of them fails in the middle of the second and is started again."""
+
+    def __init__(self, kept: dict[ActorRef[Any], tuple[int, ...]], wrong: list[str]) -> None:
+        super().__init__()
+        self.kept, self.wrong = kept, wrong
+
+    async def on_start(self, ctx: Context) -> None:
+        for index in range(2):
+            rule = supervised(5, backoff_s=0.05)
+            await ctx.spawn(Ledger, self.kept, self.wrong, name=f"ledger-{index}", supervision=rule)
+
+    @on(RunEpoch)
+    async def run_epoch(self, msg: RunEpoch, ctx: Context) -> Note:
+        async with ctx.epoch(msg.epoch, timeout_s=20.0):
+            work = [(ref, Compute(msg.epoch, crash=msg.epoch == 2)) for ref in ctx.children[:1]]
+            await ctx.ask_all(work, timeout_s=10.0)
+        return Note(str(msg.epoch))
+
+
+async def snapshots(sim: Simulation) -> None:
+    """What is kept at the end of an epoch is there in the next life, and nothing else."""
+    kept: dict[ActorRef[Any], tuple[int, ...]] = {}
+    wrong: list[str] = []
+    root = await insist(
+        sim, lambda: sim.system.spawn(Archive, kept, wrong, name="archive", supervision=supervised())
+    )
+    for epoch in (1, 2, 3):
+        await attempt(sim, root, RunEpoch(epoch), timeout_s=30.0)
+        for cell in list(sim.host.cells.values()):
+            if cell.parent is not None and sim.random.random() < 0.3:
+                await attempt(sim, cell.ref, Fail())
+        await asyncio.sleep(1.0)
+    assert not wrong, wrong
+
+
 async def attempt(sim: Simulation, ref: ActorRef[Any], body: Any, timeout_s: float = 5.0) -> None:
     try:
         await sim.system.ask(ref, body, timeout_s=timeout_s)
@@ -327,4 +507,16 @@ async def attempt(sim: Simulation, ref: ActorRef[Any], body: Any, timeout_s: flo
         await asyncio.sleep(0.01)
 
 
-SCENARIOS = (fan_out, epochs, stops, watchers, jobs, impatience, crowding, clinging, families)
+SCENARIOS = (
+    fan_out,
+    epochs,
+    stops,
+    watchers,
+    jobs,
+    impatience,
+    crowding,
+    clinging,
+    families,
+    groups,
+    snapshots,
+)

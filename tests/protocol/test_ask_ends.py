@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from actors import (
     AskFailed,
     Context,
     Expired,
+    MessageError,
     NotHandled,
     Refused,
     State,
@@ -25,6 +28,7 @@ from actors import (
     message,
     on,
 )
+from actors.errors import EndlessWait
 from tests.helpers.cast import Cling, Echo, Fail, Note, Performer, Sleep, supervised
 from tests.helpers.virtual_loop import settle, virtual
 
@@ -39,9 +43,17 @@ class Typed:
     number: int
 
 
+@message("ends.loose")
+class Loose:
+    """Anything at all."""
+
+    content: Any
+
+
 @message("ends.picky")
 class Picky:
     number: int
+    kept: tuple[int, ...] = ()  # so that it is read back, and not shared
 
     def __post_init__(self) -> None:
         if self.number < 0:
@@ -81,7 +93,14 @@ class Odder(Actor):
             raise ValueError("file \udcff")
         if msg.kind == "unprintable":
             raise UnprintableError
-        return {"none": None, "text": "no message", "array": Bulk(np.zeros(3))}[msg.kind]
+        return {
+            "none": None,
+            "text": "no message",
+            "array": Bulk(np.zeros(3)),
+            "type": Typed("seven"),  # type: ignore[arg-type] # the point of the test
+            "keys": Loose({1: "one"}),
+            "large": Loose("x" * 60_000),
+        }[msg.kind]
 
     @on(Typed)
     async def typed(self, msg: Typed, ctx: Context) -> Typed:
@@ -99,6 +118,7 @@ class Odder(Actor):
 def _made_without_check() -> Picky:
     picky = object.__new__(Picky)
     object.__setattr__(picky, "number", -1)
+    object.__setattr__(picky, "kept", ())
     return picky
 
 
@@ -154,7 +174,15 @@ async def test_a_handler_that_returns_nothing_is_no_reply() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "error"),
-    [("text", "UnregisteredMessage"), ("array", "MutablePayload"), ("endless", "ValueError")],
+    [
+        ("text", "UnregisteredMessage"),
+        ("array", "MutablePayload"),
+        ("endless", "ValueError"),
+        ("type", "MessageError"),
+        ("keys", "MessageError"),
+        ("large", "MessageError"),
+        ("picky", "MessageError"),
+    ],
 )
 def test_an_answer_that_cannot_travel_fails_the_handler(kind: str, error: str) -> None:
     @virtual
@@ -195,19 +223,91 @@ async def test_an_answer_that_its_own_class_refuses_is_a_failure() -> None:
         ref = await system.spawn(Odder)
         with pytest.raises(AskFailed, match=r"ends.picky refuses its fields: below zero"):
             await system.ask(ref, Odd("picky"), timeout_s=1)
+        assert _nothing_is_open(system)
 
 
 @virtual
-async def test_a_message_that_its_class_refuses_does_not_hurt_the_receiver() -> None:
+async def test_a_message_that_its_class_refuses_is_an_error_of_its_sender_and_is_never_sent() -> None:
     async with ActorSystem() as system:
         ref = await system.spawn(Odder)
         wrong = Typed("seven")  # type: ignore[arg-type] # the point of the test
-        with pytest.raises(AskFailed, match=r"ends.typed.number cannot be a str") as caught:
-            await system.ask(ref, wrong, timeout_s=1)
-        assert caught.value.error_type == "ProtocolError"
-        system.tell(ref, wrong)
+        before = system.statistics()
+        for _ in range(2):  # what was found out about a class at first must hold from then on
+            with pytest.raises(MessageError, match=r"ends.typed.number cannot be a str"):
+                await system.ask(ref, wrong, timeout_s=1)
+            with pytest.raises(MessageError, match=r"ends.typed.number cannot be a str"):
+                system.tell(ref, wrong)
+            with pytest.raises(MessageError, match=r"ends.picky refuses its fields: below zero"):
+                await system.ask(ref, _made_without_check(), timeout_s=1)
+        assert system.statistics() == before, "nothing was sent, and nothing is open"
         assert await system.ask(ref, Typed(7), timeout_s=1) == Typed(7)
-        assert system.statistics()["dead_letters"] == {"refused: ProtocolError": 1}
+        assert system.statistics()["dead_letters"] == {}
+        assert system.tree()[0].incarnation == 1
+
+
+@pytest.mark.parametrize("timeout_s", [math.inf, -math.inf, math.nan])
+def test_an_ask_without_end_cannot_be_begun(timeout_s: float) -> None:
+    @virtual
+    async def scenario() -> None:
+        async with ActorSystem() as system:
+            log: list[str] = []
+            ref = await system.spawn(Performer, log, name="p")
+            with pytest.raises(EndlessWait, match="outside cannot ask /p without end"):
+                await system.ask(ref, Echo("never sent"), timeout_s=timeout_s)
+            await settle()
+            assert "echo never sent" not in log
+            assert _nothing_is_open(system)
+
+    scenario()
+
+
+@message("ends.keep")
+class Keep:
+    """Asked or told: keep this, and answer with it."""
+
+    content: Any
+
+
+class Keeper(Actor):
+    """Holds on to what it gets, and changes it if it can."""
+
+    def __init__(self, kept: list[Keep]) -> None:
+        self.kept = kept
+
+    @on(Keep)
+    async def keep(self, msg: Keep, ctx: Context) -> Keep:
+        self.kept.append(msg)
+        return msg
+
+
+@virtual
+async def test_what_can_be_changed_arrives_as_a_copy() -> None:
+    """Never again: the sender cleared what it had sent while the receiver read it."""
+    async with ActorSystem() as system:
+        kept: list[Keep] = []
+        refs = [await system.spawn(Keeper, kept) for _ in range(2)]
+        sent = Keep({"numbers": [1, 2]})
+        for ref in refs:
+            system.tell(ref, sent)
+        sent.content["numbers"].append(3)
+        sent.content.clear()
+        await settle()
+        assert [keep.content for keep in kept] == [{"numbers": (1, 2)}] * 2
+        assert kept[0].content is not kept[1].content, "each receiver has its own"
+        answer = await system.ask(refs[0], Keep({"a": 1}), timeout_s=1)
+        kept[-1].content.clear()
+        assert answer.content == {"a": 1}, "and so has whoever asked"
+
+
+@virtual
+async def test_what_nobody_can_change_arrives_as_it_is() -> None:
+    async with ActorSystem() as system:
+        kept: list[Keep] = []
+        ref = await system.spawn(Keeper, kept)
+        for content in (None, True, 7, 1.5, "text", b"bytes", ref):
+            sent = Keep(content)
+            assert await system.ask(ref, sent, timeout_s=1) is sent
+            assert kept[-1] is sent
 
 
 @virtual

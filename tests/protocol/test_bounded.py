@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -100,7 +101,9 @@ async def test_those_who_gave_up_do_not_pile_up() -> None:
         for _ in range(20):
             with pytest.raises(Expired):
                 await system.ask(ref, Echo(), timeout_s=0.1)
-        assert len(system._known().cells[ref.path].mailbox._room) <= 1
+        room = system._known().cells[ref.path].mailbox._room
+        assert room is not None
+        assert len(room) <= 1
 
 
 @virtual
@@ -109,7 +112,7 @@ async def test_an_ask_is_refused_under_fail() -> None:
         ref = await _busy(system, [], Overflow.FAIL)
         for number in range(CAPACITY):
             system.tell(ref, Note(str(number)))
-        with pytest.raises(MailboxFull, match=r"/busy holds 3 messages, its capacity"):
+        with pytest.raises(MailboxFull, match=r"/busy holds 3 messages: no room for cast\.echo"):
             await system.ask(ref, Echo(), timeout_s=50)
         assert asyncio.get_running_loop().time() == 0
         assert system.statistics()["open_asks"] == 0
@@ -182,7 +185,117 @@ def test_a_mailbox_without_room_is_refused(capacity: int) -> None:
     @virtual
     async def scenario() -> None:
         async with ActorSystem() as system:
-            with pytest.raises(ValueError, match=f"got capacity {capacity}"):
+            with pytest.raises(ValueError, match=f"bounded, and holds something: capacity={capacity}"):
                 await system.spawn(Performer, capacity=capacity)
+
+    scenario()
+
+
+@virtual
+async def test_large_messages_are_admitted_one_at_a_time_and_none_is_lost() -> None:
+    """Credit is for bytes, too; it comes back with every message that is taken, also at the actor's end."""
+    async with ActorSystem() as system:
+        log: list[str] = []
+        ref = await _busy(system, log, Overflow.WAIT)
+        mailbox = system._known().cells[ref.path].mailbox
+        mailbox.bytes_max = 1000
+        asks = [asyncio.create_task(system.ask(ref, Echo(text * 900), timeout_s=50)) for text in "abc"]
+        small = asyncio.create_task(system.ask(ref, Echo("small"), timeout_s=50))
+        await settle()
+        assert len(mailbox) == 1
+        assert 900 < mailbox.bytes_used <= 1000
+        assert [len((await ask).text) for ask in asks] == [900] * 3
+        assert (await small).text == "small"
+        assert [line[:6] for line in log[-4:]] == ["echo a", "echo b", "echo c", "echo s"]
+        assert mailbox.bytes_used == 0
+        system.tell(ref, Sleep(5))
+        await settle()
+        system.tell(ref, Note("x" * 500))
+        await system.stop(ref, timeout_s=0)
+        assert mailbox.bytes_used == 0
+
+
+@virtual
+async def test_a_message_that_is_dropped_as_the_oldest_gives_its_bytes_back() -> None:
+    async with ActorSystem() as system:
+        log: list[str] = []
+        ref = await _busy(system, log, Overflow.DROP_OLDEST)
+        mailbox = system._known().cells[ref.path].mailbox
+        mailbox.bytes_max = 1000
+        for text in ("a" * 400, "b" * 400, "c" * 900):
+            system.tell(ref, Note(text))
+        assert len(mailbox) == 1
+        assert _dead(system) == {"dropped as the oldest": 2}
+        await asyncio.sleep(6)
+        assert log[-1] == "note " + "c" * 900
+        assert mailbox.bytes_used == 0
+
+
+@message("bounded.one_epoch")
+class OneEpoch:
+    """Asked of the lead: run the first epoch."""
+
+
+class Crowded(Performer):
+    """Says in which state it was when a message came to it."""
+
+    @on(Echo)
+    async def echo(self, msg: Echo, ctx: Context) -> Note:
+        self.log.append(f"{msg.text} in {ctx.state.value}")
+        return Note(msg.text)
+
+
+class LeadOfTheCrowded(Actor):
+    """Runs an epoch over one member whose mailbox is full when it is to begin, and when it is to finish."""
+
+    def __init__(self, log: list[str], overflow: Overflow) -> None:
+        self.log = log
+        self.overflow = overflow
+
+    async def on_start(self, ctx: Context) -> None:
+        await ctx.spawn(Crowded, self.log, name="m0", capacity=2, overflow=self.overflow)
+
+    @on(OneEpoch)
+    async def run(self, msg: OneEpoch, ctx: Context) -> Note:
+        async with ctx.epoch(1, timeout_s=20):
+            await asyncio.sleep(1)
+            ctx.tell(ctx.children[0], Sleep(2))
+            await settle()
+            for number in range(2):
+                ctx.tell(ctx.children[0], Note(str(number)))
+            for number in range(3):
+                ctx.tell_later(1, ctx.children[0], Note(f"later {number}"))
+        return Note(f"{ctx.state.value}({ctx.current_epoch})")
+
+
+@pytest.mark.parametrize("overflow", Overflow)
+def test_an_epoch_works_through_a_full_mailbox(overflow: Overflow) -> None:
+    """What begins and finishes it has a place of its own, which nothing else can take."""
+
+    @virtual
+    async def scenario() -> None:
+        async with ActorSystem() as system:
+            log: list[str] = []
+            lead = await system.spawn(LeadOfTheCrowded, log, overflow, name="lead")
+            cell = system._known().cells["/lead/m0"]
+            system.tell(cell.ref, Sleep(2))
+            await settle()
+            for number in range(2):
+                system.tell(cell.ref, Note(str(number)))
+            waiting = None
+            if overflow is Overflow.WAIT:
+                waiting = asyncio.create_task(system.ask(cell.ref, Echo("who waited for room"), timeout_s=50))
+                await settle()
+            running = asyncio.create_task(system.ask(lead, OneEpoch(), timeout_s=30))
+            await settle()
+            assert len(cell.mailbox) == 3, "one more than its capacity"
+            for number in range(3):  # must not drop the beginning of the epoch
+                with contextlib.suppress(MailboxFull):
+                    system.tell(cell.ref, Note(f"early {number}"))
+            assert (await running).text == "epoch_done(1)"
+            assert str(cell.lifecycle) == "epoch_done(1)"
+            if waiting is not None:
+                await waiting
+                assert "who waited for room in running" in log, "the epoch began before there was room"
 
     scenario()

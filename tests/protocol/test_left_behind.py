@@ -20,13 +20,13 @@ from actors import (
     Context,
     Down,
     Expired,
+    InsideTree,
     JobToken,
     MessageError,
     Refused,
     State,
     Supervision,
     SystemClosed,
-    UpwardAsk,
     message,
     on,
 )
@@ -131,7 +131,7 @@ async def test_the_system_cannot_be_asked_from_a_task_that_a_handler_made(how: s
                 await asyncio.wait_for(asking, 5)
 
         ref = await system.spawn(Doer, {"up": ask_up, "rest": rest})
-        with pytest.raises(AskFailed, match=UpwardAsk.__name__):
+        with pytest.raises(AskFailed, match=InsideTree.__name__):
             await system.ask(ref, Do("up"), timeout_s=10)
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actors import Actor, ActorDown, ActorSystem, Context, JobToken, SystemClosed, on
-from actors.cell import Cell
+from actors import Actor, ActorDown, ActorSystem, Context, JobToken, SystemClosed, ending, on
 from tests.helpers.cast import (
     Cling,
     Director,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors import ActorRef
+    from actors.cell import Cell
 
 BUDGET_S = 4.0
 
@@ -257,7 +257,7 @@ async def test_even_a_fault_of_the_runtime_ends_every_wait(monkeypatch: pytest.M
         ref = await system.spawn(Performer, name="p")
         queued = [asyncio.create_task(system.ask(ref, Fail(), timeout_s=50)) for _ in range(2)]
         with monkeypatch.context() as patch:
-            patch.setattr(Cell, "_terminate", break_down)
+            patch.setattr(ending, "terminate", break_down)
             outcomes = await asyncio.gather(*queued, return_exceptions=True)
         assert str(outcomes[1]) == "/p is down (for good): runtime fault: AssertionError: cannot happen"
         assert system.tree() == ()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from actors import ending
 from crystalline.errors import NonFiniteError, OutputError, TrainingError
 from crystalline.optim import clip as clip_module
 from crystalline.training import Saved, StepDone, Trainer, load_checkpoint
@@ -153,7 +154,7 @@ async def test_spheres_killed_from_outside_at_any_moment_change_no_bit(spheres: 
                 for _ in range(rng.randrange(60)):
                     await asyncio.sleep(0)
                 cells = trainer.system._known().cells
-                cells[rng.choice(sorted(path for path in cells if path != "/root"))].abandon("killed")
+                ending.abandon(cells[rng.choice(sorted(path for path in cells if path != "/root"))], "killed")
                 kills += 1
         report = await fitting
         assert kills == 3
@@ -274,7 +275,7 @@ async def test_a_root_that_is_lost_is_an_error_and_no_wait(monkeypatch: pytest.M
         async with asyncio.timeout(LIMIT_S), trainer_of(settings()) as trainer:
             fitting = asyncio.ensure_future(trainer.fit())
             await asyncio.to_thread(stuck.entered.wait, LIMIT_S)
-            trainer.system._known().cells["/root"].abandon("killed")
+            ending.abandon(trainer.system._known().cells["/root"], "killed")
             with pytest.raises(TrainingError, match=r"epoch 1 was not done.*killed"):
                 await fitting
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from random import Random
 
@@ -64,7 +65,7 @@ def test_a_failing_seed_tells_its_story() -> None:
     story = str(caught.value)
     assert "1 runs, 1 failed" in story
     assert "seed 5:\n  - scenario ended in ActorDown: /p is down" in story
-    assert "/p#1 begins with cast.fail from outside  [message 1]" in story
+    assert re.search(r"/p#1 begins with cast.fail from outside  \[message \d+\]", story)
     assert "/p#1 has ended: ValueError: as asked" in story
 
 

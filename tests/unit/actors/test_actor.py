@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from actors import Actor, Context, State, UnregisteredMessage, message, on
+from actors import Actor, Context, Down, State, UnregisteredMessage, message, on
+from actors.messages import AbortEpoch, BeginEpoch, EpochState, Failure, FinishEpoch, Wake
 
 
 @message("actor.open")
@@ -47,3 +48,10 @@ def test_a_subclass_inherits_the_contract_and_may_replace_rows() -> None:
 def test_only_messages_can_be_handled() -> None:
     with pytest.raises(UnregisteredMessage, match="declare it with @message"):
         on(int)
+
+
+@pytest.mark.parametrize("own", [Down, Wake, Failure, BeginEpoch, FinishEpoch, AbortEpoch, EpochState])
+def test_what_the_runtime_itself_sends_has_no_handler(own: type) -> None:
+    """It would never be called, or take the place of the runtime's own."""
+    with pytest.raises(TypeError, match=f"{own.__name__} is the runtime's own"):
+        on(own)

@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors import Expired, Wait, Witness
+from actors import ActorError, Expired, Wait, Witness
+from actors.errors import EndlessWait
 from actors.tracing import Tracer
-from actors.waits import COMPACT_AT, Deadlines, WaitTable, find_path
+from actors.waits import COMPACT_AT, OUTSIDE, Deadlines, Origin, WaitTable, find_path
 from tests.helpers.virtual_loop import run_virtual, virtual
+
+A = Origin("/a", 1)
 
 
 def _table() -> tuple[WaitTable, Deadlines]:
@@ -24,7 +27,7 @@ def _table() -> tuple[WaitTable, Deadlines]:
 
 def _wait(deadline_s: float, witness: Any = Witness.MONITOR) -> Wait:
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    return Wait(1, "/a", "/b", "a reply", 0.0, deadline_s, witness, future)
+    return Wait(1, A, "/b", "a reply", 0.0, deadline_s, witness, future)
 
 
 class Bell:
@@ -48,11 +51,11 @@ class Bell:
 def test_a_wait_without_a_finite_deadline_cannot_be_built(deadline_s: float) -> None:
     @virtual
     async def scenario() -> None:
-        with pytest.raises(ValueError, match="/a cannot wait for /b without end"):
+        with pytest.raises(EndlessWait, match="/a cannot wait for /b without end"):
             _wait(deadline_s)
         table, deadlines = _table()
-        with pytest.raises(ValueError, match="without end"):
-            table.open("/a", "/b", "a reply", deadline_s, Witness.TIMER)
+        with pytest.raises(EndlessWait, match="without end"):
+            table.open(A, "/b", "a reply", deadline_s, Witness.TIMER)
         assert list(table) == []
         assert len(deadlines) == 0
 
@@ -63,10 +66,15 @@ def test_a_wait_without_a_finite_deadline_cannot_be_built(deadline_s: float) -> 
 def test_a_wait_without_a_witness_cannot_be_built(witness: object) -> None:
     @virtual
     async def scenario() -> None:
-        with pytest.raises(ValueError, match="nothing is known to end it"):
+        with pytest.raises(EndlessWait, match="nothing is known to end it"):
             _wait(1.0, witness)
 
     scenario()
+
+
+def test_an_endless_wait_is_an_error_of_the_runtime_and_of_the_value() -> None:
+    assert issubclass(EndlessWait, ActorError)
+    assert issubclass(EndlessWait, ValueError)
 
 
 @virtual
@@ -97,7 +105,7 @@ async def test_a_future_cannot_hold_stop_iteration_but_a_wait_ends_all_the_same(
 async def test_expiry_says_who_waited_for_whom_why_and_since_when() -> None:
     table, _ = _table()
     await asyncio.sleep(1.5)
-    wait = table.open("/a", "/b", "reply to x", 3.5, Witness.MONITOR)
+    wait = table.open(A, "/b", "reply to x", 3.5, Witness.MONITOR)
     with pytest.raises(Expired) as caught:
         await wait.future
     assert str(caught.value) == "/a waited for /b (reply to x) since 1.500 and was given 2 s"
@@ -123,7 +131,6 @@ async def test_one_that_was_closed_does_not_come() -> None:
     deadlines.add(1.0, bell)
     deadlines.add(2.0, Bell(rung, "open"))
     bell.open = False
-    deadlines.note_closed()
     await asyncio.sleep(3)
     assert rung == ["open"]
 
@@ -165,14 +172,59 @@ async def test_one_that_raises_does_not_take_the_others_along() -> None:
     assert [str(context["exception"]) for context in reported] == ["a fault"]
 
 
+def _held(deadlines: Deadlines) -> int:
+    """How many deadlines are kept, open or not."""
+    return len(deadlines._heap) + len(deadlines.young)
+
+
 @virtual
 async def test_the_heap_stays_within_twice_the_open_ones() -> None:
     table, deadlines = _table()
-    kept = [table.open("/a", "/b", "kept", 1e6, Witness.TIMER) for _ in range(10)]
+    kept = [table.open(A, "/b", "kept", 1e6, Witness.TIMER) for _ in range(10)]
     for _ in range(5000):
-        table.close(table.open("/a", "/b", "short", 1e6, Witness.TIMER))
-        assert len(deadlines._heap) <= 2 * len(kept) + 2 * COMPACT_AT
+        table.close(table.open(A, "/b", "short", 1e6, Witness.TIMER))
+        assert _held(deadlines) <= 2 * len(kept) + 2 * COMPACT_AT
     assert len(deadlines) == len(kept)
+
+
+@virtual
+async def test_the_heap_stays_within_twice_the_open_ones_when_they_have_lasted_for_a_while() -> None:
+    """The timer fires between, so that what is closed is in the heap by then; and the oldest goes first."""
+    table, deadlines = _table()
+    loop, rung = asyncio.get_running_loop(), list[str]()
+    is_open = [table.open(A, "/b", "kept", 1e6 + number, Witness.TIMER) for number in range(10)]
+    for number in range(1000):
+        is_open.append(table.open(A, "/b", "long", 2e6 + number, Witness.TIMER))
+        deadlines.add(loop.time() + 0.5, Bell(rung, "between"))
+        await asyncio.sleep(1)
+        table.close(is_open.pop(0))
+        assert _held(deadlines) <= 2 * len(is_open) + 2 * COMPACT_AT
+    assert len(rung) == 1000
+    assert len(deadlines) == len(is_open)
+
+
+@virtual
+async def test_one_closed_after_the_other_leaves_nothing_behind() -> None:
+    table, deadlines = _table()
+    kept = table.open(A, "/b", "kept", 1.0, Witness.TIMER)
+    for _ in range(10):
+        table.close(table.open(A, "/b", "short", 1e6, Witness.TIMER))
+        assert _held(deadlines) == 1, "it is taken out at once"
+    with pytest.raises(Expired):
+        await kept.future
+
+
+@virtual
+async def test_waits_and_other_deadlines_come_in_their_order() -> None:
+    table, deadlines = _table()
+    rung: list[str] = []
+    for name, when_s in [("late", 4.0), ("early", 2.0)]:
+        wait = table.open(A, "/b", name, when_s, Witness.TIMER)
+        wait.future.add_done_callback(lambda _, name=name: rung.append(name))  # type: ignore[misc] # a default
+    for name, when_s in [("last", 5.0), ("first", 1.0), ("between", 3.0)]:
+        deadlines.add(when_s, Bell(rung, name))
+    await asyncio.sleep(6)
+    assert rung == ["first", "early", "between", "late", "last"]
 
 
 @virtual
@@ -194,7 +246,6 @@ def test_every_open_deadline_comes_once_in_order(plan: list[tuple[float, bool]])
             deadlines.add(when_s, bell)
             if closed:
                 bell.open = False
-                deadlines.note_closed()
         await asyncio.sleep(101)
         still_open = [(when_s, number) for number, (when_s, closed) in enumerate(plan) if not closed]
         assert rung == [str(number) for _, number in sorted(still_open)]
@@ -205,9 +256,9 @@ def test_every_open_deadline_comes_once_in_order(plan: list[tuple[float, bool]])
 @virtual
 async def test_the_table_knows_who_waits() -> None:
     table, _ = _table()
-    first = table.open("/a", "/b", "one", 5.0, Witness.MONITOR)
-    second = table.open("/c", "/b", "two", 5.0, Witness.MONITOR)
-    third = table.open("/a", "/d", "three", 5.0, Witness.MONITOR)
+    first = table.open(A, "/b", "one", 5.0, Witness.MONITOR)
+    second = table.open(Origin("/c"), "/b", "two", 5.0, Witness.MONITOR)
+    third = table.open(A, "/d", "three", 5.0, Witness.MONITOR)
     assert list(table) == [first, second, third]
     assert table.of("/a") == [first, third]
     table.close(first)
@@ -220,10 +271,27 @@ async def test_the_table_knows_who_waits() -> None:
 
 
 @virtual
+async def test_a_waiter_is_forgotten_once_it_waits_for_nothing() -> None:
+    table, _ = _table()
+    assert table.idle("/a")
+    wait = table.open(A, "/b", "one", 5.0, Witness.MONITOR)
+    outside = table.open(OUTSIDE, "/b", "two", 5.0, Witness.MONITOR)
+    assert (wait.waiter, outside.waiter) == ("/a", "outside")
+    table.forget("/a")
+    assert not table.idle("/a"), "one that still waits is not forgotten"
+    assert table.of("/a") == [wait]
+    table.close(wait)
+    assert table.idle("/a")
+    table.forget("/a")
+    table.forget("/never seen")
+    assert list(table) == [outside]
+
+
+@virtual
 async def test_paths_and_chains_follow_the_waits() -> None:
     table, _ = _table()
     for waiter, target in [("/a", "/b"), ("/a", "/x"), ("/b", "/c"), ("/c", "/d")]:
-        table.open(waiter, target, "a reply", 5.0, Witness.MONITOR)
+        table.open(Origin(waiter), target, "a reply", 5.0, Witness.MONITOR)
     assert [str(w.waiter) for w in table.chain("/a")] == ["/a", "/b", "/c"]
     assert table.chain("/d") == []
     path = table.path("/a", "/d")
@@ -231,7 +299,7 @@ async def test_paths_and_chains_follow_the_waits() -> None:
     assert [wait.target for wait in path] == ["/b", "/c", "/d"]
     assert table.path("/d", "/a") is None
     assert table.path("/a", "/a") == [], "whoever waits for itself waits in a circle already"
-    table.open("/d", "/a", "a circle", 5.0, Witness.MONITOR)
+    table.open(Origin("/d"), "/a", "a circle", 5.0, Witness.MONITOR)
     assert len(table.chain("/a")) == 4, "a circle is followed once"
     assert table.path("/d", "/c") is not None
 
@@ -246,7 +314,7 @@ def test_a_path_is_found_exactly_when_there_is_one(
     async def scenario() -> None:
         table, _ = _table()
         for waiter, target in pairs:
-            table.open(str(waiter), str(target), "a reply", 5.0, Witness.MONITOR)
+            table.open(Origin(str(waiter)), str(target), "a reply", 5.0, Witness.MONITOR)
         reachable = {start}
         for _ in range(7):
             reachable |= {target for waiter, target in pairs if waiter in reachable}
@@ -267,8 +335,7 @@ async def test_each_wait_and_its_outcome_are_traced_with_their_cause() -> None:
     tracer = Tracer(loop.time)
     table = WaitTable(loop, Deadlines(loop), tracer)
     answered, failed, dropped = (
-        table.open("/a", f"/{n}", "a reply", 5.0, Witness.MONITOR, incarnation=2, cause_id=n)
-        for n in (7, 8, 9)
+        table.open(Origin("/a", 2, n), f"/{n}", "a reply", 5.0, Witness.MONITOR) for n in (7, 8, 9)
     )
     answered.succeed("value")
     failed.fail(LookupError())

@@ -17,13 +17,16 @@ from hypothesis.extra import numpy as hnp
 
 from actors import ActorRef, MessageError, MutablePayload, ProtocolError, UnregisteredMessage, freeze, message
 from actors.messages import schema_of
+from actors.starting import PATH_CHARS_MAX
 from actors.wire import (
+    BODY_BYTES_MAX,
     DTYPES,
     EXT_ARRAY,
     EXT_MESSAGE,
     EXT_REF,
     HEAD_BYTES_MAX,
     HEADER,
+    TIMESTAMPS,
     Codec,
     Envelope,
     Frame,
@@ -195,6 +198,108 @@ def test_only_messages_travel() -> None:
         _encode("text")
 
 
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (Plain("1", "t"), "wire.plain.number cannot be a str"),  # type: ignore[arg-type] # the point of the test
+        (Plain(1, None), "wire.plain.text cannot be a NoneType"),  # type: ignore[arg-type] # as above
+        (Plain(1, ("t",)), "wire.plain.text cannot be a tuple"),  # type: ignore[arg-type] # as above
+        (Box(Plain(1, 2)), "wire.plain.text cannot be a int"),  # type: ignore[arg-type] # as above
+        (Pair(freeze(np.zeros(1)), (1.0,)), "wire.pair.right cannot be a tuple"),  # type: ignore[arg-type] # as above
+        (Box({1: "one"}), "int is not allowed for map key"),
+        (Box([1] * 5000), "5000 exceeds max_array_len"),
+    ],
+    ids=["int", "none", "tuple", "nested", "array", "keys", "entries"],
+)
+def test_what_a_receiver_would_refuse_is_refused_where_it_is_sent(body: object, text: str) -> None:
+    for _ in range(2):
+        with pytest.raises(MessageError, match=text):
+            CODEC.pack(body)
+
+
+def test_a_message_that_is_nested_too_deeply_is_refused_where_it_is_sent() -> None:
+    nested: Any = 1
+    for _ in range(40):
+        nested = Box(nested)
+    with pytest.raises(MessageError, match="nested deeper than 32"):
+        CODEC.pack(nested)
+    assert CODEC.pack(Box(Box(1)))[3] == Box(Box(1))
+
+
+class Tagged(np.ndarray):
+    """An array with a meaning that a plain one does not have."""
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.ma.masked_array([1.0, 2.0], mask=[True, False]),
+        np.zeros(3).view(Tagged),
+        np.zeros(3).view(np.recarray),
+    ],
+    ids=["masked", "own", "records"],
+)
+def test_an_array_of_a_class_of_its_own_is_refused(array: np.ndarray) -> None:
+    """A mask, or another meaning, would be lost on the way."""
+    array.flags.writeable = False
+    for body in (Box(array), Box((1, array)), Pair(freeze(np.zeros(1)), array)):
+        with pytest.raises(MessageError, match="cannot travel: send numpy"):
+            CODEC.pack(body)
+
+
+@pytest.mark.parametrize("seconds", [1, 2**33, -1])
+def test_a_timestamp_is_refused_where_it_is_sent_and_where_it_arrives(seconds: int) -> None:
+    """The library reads these without asking: in each of their three lengths."""
+    stamp = msgpack.Timestamp(seconds, 0 if seconds > 0 else 1)
+    nested = msgpack.ExtType(EXT_MESSAGE, msgpack.packb((schema_of(Box).schema_id, (stamp,))))
+    for content in (stamp, (1, stamp), {"a": {"b": (stamp,)}}):
+        with pytest.raises(MessageError, match="unknown extension -1"):
+            CODEC.pack(Box(content))
+    for content in (stamp, (1, stamp), {"a": {"b": (stamp,)}}, nested):
+        with pytest.raises(ProtocolError, match="unknown extension -1"):
+            CODEC.decode(Frame(_head((content,))))
+
+
+@pytest.mark.parametrize("mark", TIMESTAMPS)
+def test_what_only_looks_like_a_timestamp_comes_back(mark: bytes) -> None:
+    content = (mark, {"a": mark + bytes(12)}, mark.hex())
+    assert _there_and_back(Box(content)) == Box(content)
+
+
+leaves = st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | st.text() | st.binary() | refs
+
+
+@given(leaves)
+def test_a_message_of_leaves_is_handed_over_as_it_is(leaf: object) -> None:
+    body = Box(leaf)
+    schema, fields, buffers, handed = CODEC.pack(body)
+    assert handed is body
+    assert buffers == ()
+    assert (schema, fields) == (schema_of(Box), msgpack.packb((leaf,), default=CODEC._extend))
+
+
+@pytest.mark.parametrize("content", [[1, [2]], (1, [2]), {"a": [1]}, Plain(1, "t"), np.int64(3)])
+def test_anything_else_is_handed_over_as_a_copy_of_its_own(content: object) -> None:
+    body = Box(content)
+    first, second = CODEC.pack(body)[3], CODEC.pack(body)[3]
+    assert first == second == _there_and_back(body)
+    assert len({id(body), id(first), id(second)}) == 3
+    if isinstance(content, dict | Plain):
+        assert len({id(content), id(first.content), id(second.content)}) == 3
+
+
+class Text(str):  # noqa: SLOT000 - what else it carries is the point of the test
+    """May carry more than its characters."""
+
+
+def test_a_subclass_of_a_leaf_is_no_leaf() -> None:
+    content = Text("text")
+    content.more = [1]  # type: ignore[attr-defined] # something that could be changed
+    received = CODEC.pack(Box(content))[3].content
+    assert type(received) is str
+    assert received == "text"
+
+
 def test_endless_nesting_is_a_message_error() -> None:
     endless: list[object] = []
     endless.append(endless)
@@ -206,10 +311,22 @@ def test_endless_nesting_is_a_message_error() -> None:
 
 
 def test_a_head_that_is_too_large_names_the_remedy() -> None:
-    with pytest.raises(MessageError, match=rf"wire.box takes \d+ bytes of {HEAD_BYTES_MAX} .* in arrays"):
-        _encode(Box("x" * HEAD_BYTES_MAX))
-    _encode(Box("x" * (HEAD_BYTES_MAX - 100)))
+    for content in ("x" * BODY_BYTES_MAX, ("x" * BODY_BYTES_MAX,), {"x": b"x" * BODY_BYTES_MAX}):
+        with pytest.raises(
+            MessageError, match=rf"wire.box .*takes \d+ bytes of {BODY_BYTES_MAX}: put bulk data in arrays"
+        ):
+            _encode(Box(content))
+    _encode(Box("x" * (BODY_BYTES_MAX - 100)))
     _encode(Box(freeze(np.zeros(HEAD_BYTES_MAX))))
+
+
+def test_the_largest_body_fits_into_a_head_with_the_longest_addresses() -> None:
+    body, path = Box("x" * (BODY_BYTES_MAX - 4)), "/" + "\U0001f600" * (PATH_CHARS_MAX - 1)
+    assert len(CODEC.pack(body)[1]) == BODY_BYTES_MAX
+    frame = CODEC.encode(Kind.ASK, path, path, 2**63, 2**63, 2**63, 2**63, body)
+    assert CODEC.decode(frame_from_bytes(frame_to_bytes(frame))).body == body
+    with pytest.raises(MessageError, match=r"wire\.box has addresses that are too long"):
+        CODEC.encode(Kind.ASK, path * 3, path, 1, 1, 1, 1, body)
 
 
 def test_the_codec_keeps_no_array_alive() -> None:

@@ -1,0 +1,96 @@
+"""The benchmarks of the runtime run, on the smallest sizes; what they measure is not judged here."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from typing import Any, Final
+
+import pytest
+
+from tests.architecture.tree import ROOT
+
+pytestmark = pytest.mark.e2e
+
+LIMIT_S: Final = 50.0
+BENCHMARKS: Final = ROOT / "tests" / "benchmarks"
+PATIENT: Final = ("--slack-s", "30")  # how late an end is seen depends on what else the machine does
+
+
+def run(*words: str) -> tuple[int, dict[str, Any], str]:
+    """Exit code, the object on standard output, and standard error."""
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return done.returncode, found, done.stderr
+
+
+def test_the_runtime_is_measured_beside_what_is_always_there() -> None:
+    peers = ["future", "queue", "anyio"]
+    small = ("--rounds", "1", "--scale", "0.01", "--idle", "50")
+    code, found, table = run(str(BENCHMARKS / "runtime.py"), "--peers", ",".join(peers), *small)
+    assert list(found["ways"]) == ["actors", "traced", *peers]
+    assert list(found["ways"]["actors"]) == ["ask", "tell", "fan_out", "spawn_stop", "ask_child"]
+    assert list(found["times_actors"]["ask"]) == ["traced", *peers]
+    assert found["idle"]["kib_each"].keys() == {"actors", "future"}
+    reached = {name: goal["reached"] for name, goal in found["goals"].items()}
+    assert [name for name, word in reached.items() if word is None] == [
+        "pykka_to_ask",
+        "xoscar_to_ask",
+        "pykka_to_tell",
+    ]
+    assert code == int(False in reached.values())
+    assert table.count("not measured") == 3
+
+
+def test_without_peers_the_runtime_is_measured_alone() -> None:
+    _, found, _ = run(
+        str(BENCHMARKS / "runtime.py"), "--peers", "none", "--rounds", "1", "--scale", "0.01", "--idle", "0"
+    )
+    assert list(found["ways"]) == ["actors", "traced"]
+
+
+@pytest.mark.parametrize("peer", ["pykka", "xoscar", "xoscar_direct"])
+def test_a_missing_peer_is_an_error_that_names_the_extra(peer: str) -> None:
+    package = peer.partition("_")[0]
+    script = (
+        f"import runpy, sys; sys.modules[{package!r}] = None; sys.argv[1:] = ['--peers', {peer!r}];"
+        f"runpy.run_path({str(BENCHMARKS / 'runtime.py')!r}, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {package} is not installed: ")
+    assert "[bench]" in done.stderr
+
+
+def test_a_short_soak_breaks_no_law() -> None:
+    code, found, _ = run(str(BENCHMARKS / "soak.py"), "--seconds", "3", *PATIENT)
+    assert found["first_violations"] == []
+    assert found["laws_held"]
+    assert code == (0 if found["flat"] else 1)
+    assert found["asks"].keys() >= {"reply", "failed", "expired", "cancelled"}
+    assert min(found["restarts"], found["epochs"]) > 0
+
+
+def test_a_soak_that_is_interrupted_says_what_was_found_so_far() -> None:
+    ours, theirs = pty.openpty()
+    words = [sys.executable, str(BENCHMARKS / "soak.py"), "--minutes", "10", *PATIENT]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=theirs, text=True)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()  # progress is shown once it is under way
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=LIMIT_S)
+    os.close(ours)
+    found = json.loads(out)
+    assert "asks" in shown
+    assert found["interrupted"]
+    assert found["seconds"] < 600
+    assert process.returncode == (0 if found["laws_held"] and found["flat"] else 1)
