@@ -41,6 +41,7 @@ from actors.receiver import Receiver
 from actors.supervision import Strategy, Supervision
 from actors.system import ActorSystem, ShutdownReport, TreeNode
 from actors.waits import Wait, Witness
+from actors.watchdog import Blockage
 from actors.wire import freeze
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "AmbiguousOption",
     "AskError",
     "AskFailed",
+    "Blockage",
     "Context",
     "DaemonExecutor",
     "Down",

@@ -22,6 +22,7 @@ from actors import ending, epochs, handling, siblings, snapshots, starting, watc
 from actors.context import Context
 from actors.ending import UNWIND_S
 from actors.errors import ActorDown, ActorError, MessageError, Refused
+from actors.exits import end_reason, pass_on
 from actors.host import (
     INSIDE,
     Abandoned,
@@ -156,10 +157,7 @@ class Cell:
         self._drain = True
         self._told = False
         self.restart_alarm = None
-        task = self.host.loop.create_task(self._live(), name=f"{self.ref.path}#{self.incarnation}")
-        self._task = task
-        self.host.tasks[task] = self.ref.path
-        task.add_done_callback(self._forget_task)
+        self._task = self.host.start_task(self._live(), self, self._forget_task)
         self.trace("start", type_=self.spec.actor.__name__)
 
     def open_wait(self, target: str, reason: str, deadline_s: float, witness: Witness) -> Wait:
@@ -258,7 +256,7 @@ class Cell:
     # One incarnation
 
     async def _live(self) -> None:
-        """Run one incarnation from its start to its end. Never raises."""
+        """Run one incarnation from its start to its end. Raises Ctrl-C, and nothing else."""
         INSIDE.set((self.host, self.ref.path))
         incarnation = self.incarnation
         reason, failed = "stopped", False
@@ -268,6 +266,7 @@ class Cell:
             actor = self.spec.actor(*self.spec.args, **self.spec.kwargs)
             await self._serve_until_end(actor, ctx)
         except BaseException as error:  # noqa: BLE001 - SystemExit and foreign cancellation end an actor too
+            pass_on(error, self.host.loop)
             reason, failed = describe(error), True
             self._log(error)
         if self.incarnation == incarnation and self._task is asyncio.current_task():
@@ -302,9 +301,11 @@ class Cell:
         await self._hook("on_stop", actor.on_stop(ctx))
 
     async def _on_failure(self, actor: Actor, error: BaseException, ctx: Context) -> None:
+        pass_on(error, self.host.loop)
         try:
             await self._hook("on_failure", actor.on_failure(error, ctx))
         except BaseException as another:  # noqa: BLE001 - the first error stays the reason
+            pass_on(another, self.host.loop)
             error.add_note(f"on_failure raised {describe(another)}")
 
     async def _serve(self, actor: Actor, ctx: Context) -> None:  # noqa: C901 - one loop, read from top to bottom; each further call would cost every message
@@ -436,6 +437,6 @@ class Cell:
     def _forget_task(self, task: asyncio.Task[None]) -> None:
         self.host.tasks.pop(task, None)
         self.host.strays.pop(task, None)
-        if task is self._task:  # `_live` never raises and was not abandoned: a fault of the runtime itself
-            error = None if task.cancelled() else task.exception()
-            ending.finalise(self, f"runtime fault: {describe(error)}", failed=True)
+        error = None if task.cancelled() else task.exception()  # so that asyncio does not miss it
+        if task is self._task:  # `_live` has raised and was not abandoned: Ctrl-C, or a fault of the runtime
+            ending.finalise(self, end_reason(error), failed=not isinstance(error, KeyboardInterrupt))

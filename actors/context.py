@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast, ov
 
 from actors import epochs, starting
 from actors.errors import ActorDown, EndlessWait, JobsExhausted, UpwardAsk
+from actors.exits import disown
 from actors.host import HANDLER_TIMEOUT_S
 from actors.lifecycle import Event, State
 from actors.mailbox import BYTES_MAX, CAPACITY, Overflow
@@ -263,6 +264,7 @@ class Context:
                 awaitable.close()  # nobody will ever await it
             raise
         inner = asyncio.ensure_future(_outcome(awaitable))
+        disown(inner)
         try:
             await asyncio.wait({inner, wait.future}, return_when=asyncio.FIRST_COMPLETED)
             if not inner.done():
@@ -272,7 +274,7 @@ class Context:
                 raise error
             return cast("R", result)
         finally:
-            inner.cancel()
+            cell.host.give_up(inner, cell.ref.path)
             cell.host.waits.close(wait)
 
     def watch(self, ref: ActorRef[Any]) -> None:

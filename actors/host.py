@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.errors import EndlessWait, Refused
+from actors.exits import disown
 from actors.waits import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from actors.actor import Actor
     from actors.cell import Cell
@@ -213,7 +214,7 @@ class Host:
         self.uids = 0
         self.cells: dict[str, Cell] = {}
         self.tasks: dict[asyncio.Task[None], str] = {}
-        self.strays: dict[asyncio.Task[None], str] = {}
+        self.strays: dict[asyncio.Task[Any], str] = {}
         self.groups: dict[tuple[str, Supervision], Siblings] = {}
 
     def check_thread(self) -> None:
@@ -227,6 +228,22 @@ class Host:
                 "actors belong to the thread of their event loop: return the value from the job, or send "
                 "with loop.call_soon_threadsafe"
             )
+
+    def start_task(
+        self, life: Coroutine[Any, Any, None], cell: Cell, then: Callable[[asyncio.Task[None]], None]
+    ) -> asyncio.Task[None]:
+        """Run an incarnation as a task for whose end the system answers, not asyncio; then call `then`."""
+        task = self.loop.create_task(life, name=f"{cell.ref.path}#{cell.incarnation}")
+        self.tasks[task] = cell.ref.path
+        disown(task)
+        task.add_done_callback(then)
+        return task
+
+    def give_up(self, task: asyncio.Task[Any], path: str) -> None:
+        """Cancel a task on which an actor waits no more; it is a stray until it has obeyed."""
+        if task.cancel():
+            self.strays[task] = path
+            task.add_done_callback(lambda done: self.strays.pop(done, None))
 
     def alarm(self, delay_s: float, action: Callable[[], None]) -> Alarm:
         """Call `action` after `delay_s` seconds."""

@@ -21,7 +21,7 @@ from actors.errors import JobAbandoned, JobsExhausted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ABANDONED_MAX", "DaemonExecutor", "JobExecutor", "JobToken"]
+__all__ = ["ABANDONED_MAX", "DaemonExecutor", "JobExecutor", "JobToken", "raised_in_job"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -106,6 +106,11 @@ class _Item:
             self.future.set_exception(error)
         else:
             self.future.set_result(result)
+
+
+def raised_in_job(error: BaseException) -> bool:
+    """Whether an error comes from inside a job, in its thread."""
+    return any(frame.f_code is _Item.run.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 class _Worker(threading.Thread):

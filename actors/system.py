@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 import anyio
 
@@ -18,12 +18,14 @@ from actors.cell import Cell
 from actors.context import ASK_TIMEOUT_S, HANDLER_TIMEOUT_S
 from actors.delivery import Delivery
 from actors.errors import ActorDown, EndlessWait, InsideTree, SpawnOutsideParent, SystemClosed
+from actors.exits import leave_behind, stacks_of
 from actors.host import INSIDE, UNWIND_TURNS, Host
 from actors.jobs import DaemonExecutor
 from actors.mailbox import BYTES_MAX, CAPACITY, Mailbox, Overflow
 from actors.receiver import Receiver
 from actors.tracing import TraceFile, Tracer
 from actors.waits import OUTSIDE, Deadlines, Wait, WaitTable, Witness
+from actors.watchdog import BLOCKED_AFTER_S, Blockage, Watchdog, is_watched
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -36,7 +38,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SHUTDOWN_S", "ActorSystem", "ShutdownReport", "TreeNode"]
 
+LOGGER: Final = logging.getLogger("actors")
+
 SHUTDOWN_S = 10.0
+# So many survivors a report shows when it is printed.
+SHOWN_MAX: Final = 20
 
 A = TypeVar("A", bound="Actor")
 R = TypeVar("R")
@@ -51,11 +57,21 @@ class ShutdownReport:
         survivors: what could not be ended, by name, with the stack it was seen at: tasks of handlers that
             swallow their cancellation, and threads of jobs.
         dead_letters: messages nobody handled, by reason, over the life of the system.
+        blockages: the latest times in which the event loop was blocked, 16 at most.
     """
 
     duration_s: float
     survivors: dict[str, str]
     dead_letters: dict[str, int]
+    blockages: tuple[Blockage, ...] = ()
+
+    def __str__(self) -> str:
+        """Who survived, each with the stack, up to a number that can still be read."""
+        shown = list(self.survivors.items())[:SHOWN_MAX]
+        stacks = "".join(f"\n{name}:\n{stack.rstrip()}" for name, stack in shown)
+        more = len(self.survivors) - len(shown)
+        rest = f"\nand {more} more" if more else ""
+        return f"shut down after {self.duration_s:.3f} s, left behind: {len(self.survivors)}{stacks}{rest}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +107,19 @@ class ActorSystem:
         job_threads: how many offloaded jobs run at a time; default: the number of cores.
         shutdown_s: how long the end of the `async with` may take.
         executor: what runs the jobs instead of threads of its own; it is shut down with the system.
+        blocked_after_s: after how many seconds without a sign of life the event loop counts as blocked, which
+            a thread notices, logs and counts; None for no such thread. There is none in virtual time.
 
     Raises:
         OSError: the trace file cannot be written (on entering).
+        ValueError: `blocked_after_s` is not a finite time above 0 (on entering).
 
     Leaving the block shuts the system down within `shutdown_s`, also when it is left by an exception or by
-    cancellation.
+    cancellation, as a first Ctrl-C under `asyncio.run` leaves it. Cancelling it once more meanwhile, as a
+    second Ctrl-C does, jumps to the last phase. What could not be ended is logged then.
+
+    The tasks of actors are not in `asyncio.all_tasks()`: nobody else is to cancel them or to wait for them.
+    The system handles no signals.
     """
 
     def __init__(
@@ -107,6 +130,7 @@ class ActorSystem:
         job_threads: int | None = None,
         shutdown_s: float = SHUTDOWN_S,
         executor: JobExecutor | None = None,
+        blocked_after_s: float | None = BLOCKED_AFTER_S,
     ) -> None:
         self.name = name
         self._trace = trace
@@ -115,6 +139,9 @@ class ActorSystem:
         self._executor = executor
         self._host: Host | None = None
         self._report: ShutdownReport | None = None
+        self._reported = False
+        self._blocked_after_s = blocked_after_s
+        self._watchdog: Watchdog | None = None
         self._closing_since_s: float | None = None
         self._receivers = 0
 
@@ -132,6 +159,9 @@ class ActorSystem:
         delivery = Delivery(loop, WaitTable(loop, deadlines, tracer), tracer)
         executor = self._executor or DaemonExecutor(self._job_threads, name=f"{self.name}-job")
         self._host = Host(delivery, deadlines, executor)
+        if self._blocked_after_s is not None and is_watched(loop):
+            self._watchdog = Watchdog(self._host, f"{self.name}-watchdog", self._blocked_after_s)
+            self._watchdog.start()
         return self
 
     async def __aexit__(
@@ -139,11 +169,14 @@ class ActorSystem:
     ) -> None:
         try:
             with anyio.CancelScope(shield=True):  # bounded: shutdown has a budget
-                await self.shutdown(self._shutdown_s)
+                await self._shut_down(self._shutdown_s)
         except OSError as unwritten:
             if error is None:
                 raise
             error.add_note(f"the trace could not be written: {unwritten}")
+        finally:
+            if self._report is not None and self._report.survivors and not self._reported:
+                LOGGER.warning("actor system %r: %s", self.name, self._report)
 
     # What code outside the tree may do
 
@@ -277,7 +310,7 @@ class ActorSystem:
         return self._known().waits.chain(ref.path)
 
     def statistics(self) -> dict[str, Any]:
-        """Counts: actors, messages, dead letters by reason, open waits and deadlines, jobs."""
+        """Counts: actors, messages, dead letters by reason, open waits and deadlines, jobs, blocked loops."""
         host = self._known()
         return {
             "actors": len(host.cells),
@@ -289,6 +322,7 @@ class ActorSystem:
             "tasks": len(host.tasks),
             "stray_tasks": len(host.strays),
             "jobs": host.executor.statistics(),
+            "blockages": self._watchdog.count if self._watchdog is not None else 0,
         }
 
     @property
@@ -311,6 +345,11 @@ class ActorSystem:
         """
         if not 0 <= timeout_s < math.inf:
             raise EndlessWait(f"a shutdown needs an end: timeout_s={timeout_s}")
+        report = await self._shut_down(timeout_s)
+        self._reported = True
+        return report
+
+    async def _shut_down(self, timeout_s: float) -> ShutdownReport:
         if self._report is not None:
             return self._report
         host = self._known()
@@ -320,23 +359,27 @@ class ActorSystem:
             self._closing_since_s = now_s
         host.delivery.open = False
         tops = [cell for cell in host.cells.values() if cell.parent is None]
+        # A timer of its own: a Ctrl-C that struck the heap of deadlines must not take the end away with it.
+        end = host.loop.call_at(now_s + timeout_s, _abandon, tops, "shutdown, not in time")
         try:
             for cell in reversed(tops):
                 ending.begin_stop(cell, now_s + timeout_s, "shutdown")
             for cell in reversed(tops):
                 await ending.stop(cell, OUTSIDE, now_s + timeout_s)
-            await self._let_strays_unwind()
         finally:
-            for cell in reversed(tops):  # some are left only when this was cancelled: the last phase at once
-                ending.abandon(cell, "shutdown, cut short")
-            report = self._conclude(self._closing_since_s)
+            end.cancel()
+            try:
+                _abandon(tops, "shutdown, cut short")  # some are left only when this was cancelled
+                await self._let_strays_unwind()
+            finally:
+                report = self._conclude(self._closing_since_s)
         return report
 
     async def _let_strays_unwind(self) -> None:
         """Give tasks that were just cancelled the few turns of the loop that obeying takes."""
-        strays = self._known().strays
+        host = self._known()
         for _ in range(UNWIND_TURNS):
-            if not any(not task.done() for task in strays):
+            if all(task.done() for task in host.strays) or not host.loop.is_running():
                 return
             await asyncio.sleep(0)
 
@@ -346,8 +389,16 @@ class ActorSystem:
             return self._report
         host = self._known()
         host.executor.shutdown(wait=False, cancel_futures=True)
-        duration_s = host.loop.time() - begun_s
-        self._report = ShutdownReport(duration_s, self._survivors(), dict(host.delivery.dead_letters))
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        survivors = stacks_of(host.strays) | host.executor.stacks()
+        self._report = ShutdownReport(
+            host.loop.time() - begun_s,
+            survivors,
+            dict(host.delivery.dead_letters),
+            tuple(self._watchdog.latest) if self._watchdog is not None else (),
+        )
+        leave_behind(host.strays)
         for recipient in list(host.delivery.recipients.values()):
             if isinstance(recipient, Receiver):
                 recipient.close()
@@ -357,11 +408,6 @@ class ActorSystem:
         if host.tracer is not None:
             host.tracer.close()
         return self._report
-
-    def _survivors(self) -> dict[str, str]:
-        host = self._known()
-        tasks = {f"task of {path}": _stack(task) for task, path in host.strays.items() if not task.done()}
-        return tasks | host.executor.stacks()
 
     def _known(self) -> Host:
         if self._host is None:
@@ -399,11 +445,8 @@ def _node(cell: Cell) -> TreeNode:
     )
 
 
-def _stack(task: asyncio.Task[None]) -> str:
-    """Where a task stands: the coroutines that await one another, the outermost first."""
-    frames = []
-    at: Any = task.get_coro()
-    while (frame := getattr(at, "cr_frame", None)) is not None:
-        frames.append((frame, frame.f_lineno))
-        at = at.cr_await
-    return "".join(traceback.StackSummary.extract(iter(frames)).format())
+def _abandon(tops: list[Cell], reason: str) -> None:
+    """End what is left of the tree at once, in reverse order of start."""
+    for cell in reversed(tops):
+        ending.begin_stop(cell, cell.host.loop.time(), reason)  # so that it is not started again
+        ending.abandon(cell, reason)

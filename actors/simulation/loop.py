@@ -53,7 +53,10 @@ class SimulationLoop(asyncio.BaseEventLoop):
         steps_max: more than these are a `Deadlock`: there is no end in sight.
         executor: takes what is given to `run_in_executor`.
         tasks: every task ever made, oldest first.
+        virtual_time: says to the watchdog of an actor system that there is nothing to watch.
     """
+
+    virtual_time: Final = True
 
     _ready: deque[asyncio.Handle]
     _scheduled: list[asyncio.TimerHandle]

@@ -32,6 +32,7 @@ EVENT_KINDS: Final = {
     "snapshot": "its state was kept, at the end of an epoch",
     "restore": "what was kept is handed to the next life",
     "fault": "a simulation did something to it",
+    "blocked": "the event loop answers again, and had not for too long; the actor is who ran meanwhile",
 }
 
 

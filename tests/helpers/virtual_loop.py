@@ -112,6 +112,8 @@ def wait_for_threads(condition: Callable[[], bool]) -> None:
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An asyncio loop in virtual time, which begins at 0."""
 
+    virtual_time = True
+
     def __init__(self) -> None:
         selector = _Selector()
         selector.loop = self

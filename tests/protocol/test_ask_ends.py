@@ -146,7 +146,7 @@ async def test_it_ends_in_failed_when_the_handler_raises() -> None:
         assert _nothing_is_open(system)
 
 
-@pytest.mark.parametrize("error", ["SystemExit", "KeyboardInterrupt", "CancelledError", "GeneratorExit"])
+@pytest.mark.parametrize("error", ["SystemExit", "CancelledError", "GeneratorExit"])
 def test_base_exceptions_count(error: str) -> None:
     @virtual
     async def scenario() -> None:

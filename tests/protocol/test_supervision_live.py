@@ -267,7 +267,7 @@ async def test_a_hook_has_a_deadline_too() -> None:
 async def test_an_actor_whose_task_is_cancelled_from_outside_is_restarted() -> None:
     async with ActorSystem() as system:
         ref = await system.spawn(Performer, name="p", supervision=supervised())
-        task = next(task for task in asyncio.all_tasks() if task.get_name() == "/p#1")
+        task = next(task for task in system._known().tasks if task.get_name() == "/p#1")
         task.cancel()
         await asyncio.sleep(1)
         assert await system.ask(ref, Echo("again"), timeout_s=1) == Note("again")

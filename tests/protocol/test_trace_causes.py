@@ -100,7 +100,7 @@ async def test_every_kind_that_is_named_occurs_and_no_other() -> None:
     async with ActorSystem(trace=True) as system:
         kinds = {event.kind for event in await _eventful(system)}
     assert kinds <= set(EVENT_KINDS)
-    others = {"refuse", "watch", "unwatch", "snapshot", "restore", "fault"}
+    others = {"refuse", "watch", "unwatch", "snapshot", "restore", "fault", "blocked"}
     assert set(EVENT_KINDS) - kinds == others, "which have tests of their own"
 
 
