@@ -324,7 +324,7 @@ MUTANTS = (
     Mutant(
         "a foreign awaitable is left behind",
         storms.foreign_waits,
-        (Change(Context, "wait", "finally:\n        inner.cancel()", "finally:\n        pass"),),
+        (Change(Context, "wait", "cell.host.give_up(inner, cell.ref.path)", "pass"),),
     ),
     Mutant(
         "an actor that is started again misses the epoch",
