@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from actors.cell import Cell
 from actors.host import UNWIND_TURNS, Phase
@@ -60,13 +60,16 @@ def conserved(run: Simulation) -> Iterator[str]:
 def _credits(cell: Cell, capacity: int) -> Iterator[str]:
     """The credit that a mailbox has given is what lies in it, in bytes and in messages."""
     mailbox = cell.mailbox
-    lane: list[Any] = list(mailbox._user)  # noqa: SLF001 - what is counted is compared with what is there
+    lane = list(mailbox._user)  # noqa: SLF001 - what is counted is compared with what is there
     taken = sum(not entry.reserved for entry in lane)
     if taken > max(capacity, mailbox.capacity):
         yield f"the mailbox of {cell.ref} holds {taken} messages, its capacity is {capacity}"
-    used = mailbox.bytes_used
-    if used != (held := sum(entry.nbytes for entry in lane)):
-        yield f"the mailbox of {cell.ref} has given credit for {used} bytes and holds {held}"
+    held = sum(entry.nbytes for entry in lane)
+    if mailbox.bytes_used != held:
+        yield f"the mailbox of {cell.ref} has given credit for {mailbox.bytes_used} bytes and holds {held}"
+    admitted = sum(entry.nbytes for entry in lane if not entry.reserved)
+    if taken > 1 and admitted > mailbox.bytes_max:
+        yield f"the mailbox of {cell.ref} holds {admitted} bytes, its limit is {mailbox.bytes_max}"
 
 
 def lost(host: Host) -> Iterator[str]:

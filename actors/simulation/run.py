@@ -151,6 +151,10 @@ class Simulation:
         """Write what happens outside any actor into the trace."""
         self.tracer.emit(kind, "outside", detail=detail)
 
+    def events(self) -> list[TraceEvent]:
+        """The trace so far."""
+        return self.tracer.events()
+
     async def live(self, scenario: Scenario) -> None:
         """Run the scenario between an opened and a closed system, then let time pass."""
         async with self.system:

@@ -292,7 +292,7 @@ MUTANTS = (
     Mutant(
         "who has left goes on being worked for",
         scenarios.impatience,
-        (Change(Cell, "leave", "self.interrupt(", "bool() and self.interrupt("),),
+        (Change(Cell, "leave", "self.run is not None", "False"),),
     ),
     Mutant(
         "the system lane is read last",
@@ -362,13 +362,28 @@ MUTANTS = (
         (Change(Mailbox, "close", "self._wake()", "pass"),),
     ),
     Mutant(
-        "a credit is leaked",
-        scenarios.crowding,
+        "credit for bytes is not given back",
+        storms.heavy_messages,
         (Change(Mailbox, "get", "self.bytes_used -= entry.nbytes", "pass"),),
     ),
     Mutant(
-        "a credit is not given back by who is dropped",
-        scenarios.crowding,
+        "a message that is dropped keeps its credit",
+        storms.heavy_messages,
         (Change(Mailbox, "pop_oldest", "self.bytes_used -= entry.nbytes", "pass"),),
+    ),
+    Mutant(
+        "a message that waited for room takes no credit",
+        storms.heavy_messages,
+        (Change(Mailbox, "_admit", "self.bytes_used += entry.nbytes", "pass"),),
+    ),
+    Mutant(
+        "an actor that is started again keeps the credit of what it has lost",
+        storms.heavy_messages,
+        (Change(Mailbox, "drain", "self.bytes_used = 0", "pass"),),
+    ),
+    Mutant(
+        "bytes are not limited",
+        storms.heavy_messages,
+        (Change(Mailbox, "_full_for", "self.bytes_used + entry.nbytes > self.bytes_max", "False"),),
     ),
 )

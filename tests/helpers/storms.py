@@ -15,6 +15,7 @@ from actors import (
     AskFailed,
     Context,
     Expired,
+    MailboxFull,
     Overflow,
     Request,
     SystemClosed,
@@ -392,6 +393,26 @@ async def subscribers(sim: Simulation) -> None:
     assert sim.faulty or read[1] == list(range(1, numbers[0] + 1)), "lost although there was room"
 
 
+async def heavy_messages(sim: Simulation) -> None:
+    """Mailboxes that are full by bytes long before they are by number; some messages alone are too large."""
+    refs = [
+        await spawned(sim, Performer, bytes_max=300, overflow=overflow, supervision=supervised(9))
+        for overflow in Overflow
+    ]
+
+    async def press(ref: ActorRef[Any]) -> None:
+        for _ in range(4):
+            text = "x" * sim.random.choice((1, 100, 250, 1000))
+            try:
+                sim.system.tell(ref, Note(text))
+                sim.system.tell(ref, Fail() if sim.random.random() < 0.2 else Sleep(0.02))
+            except MailboxFull:
+                await asyncio.sleep(0.01)
+            await attempt(sim, ref, Echo(text), timeout_s=sim.random.choice((0.02, 2.0)))
+
+    await asyncio.wait([sim.call(press(ref)) for ref in refs for _ in range(4)])
+
+
 STORMS = (
     descent,
     partial_failures,
@@ -402,4 +423,5 @@ STORMS = (
     epochs_stopped,
     epochs_pressed,
     subscribers,
+    heavy_messages,
 )

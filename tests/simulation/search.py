@@ -22,7 +22,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from rich.console import Console
@@ -34,6 +34,9 @@ from actors.simulation import Bounds, Faults, Report, explore, replay, simulate,
 from tests.helpers.catalogue import ALL_SCENARIOS, MIXTURES, QUIET
 from tests.helpers.mutants import MUTANTS
 from tests.helpers.small_scopes import SMALL_SCOPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SCHEDULES = 10_000
 CHUNK = 100
@@ -58,8 +61,9 @@ class Outcome(NamedTuple):
     failed: int | None
 
 
-def main() -> int:
-    args = _arguments()
+def main(words: list[str] | None = None) -> int:
+    """Do what the command line says, or `words` in its place; return the exit code."""
+    args = _arguments(words)
     begun_s = time.perf_counter()
     if args.mutants or args.explore:
         result, ok = _find_mutants() if args.mutants else _explore_scopes()
@@ -69,7 +73,7 @@ def main() -> int:
     return 0 if ok else 1
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--schedules", type=int, default=SCHEDULES, help="how many in all")
     parser.add_argument("--jobs", type=int, default=1, help="how many processes")
@@ -79,18 +83,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="no progress bar")
     parser.add_argument("--mutants", action="store_true", help="which seed finds each planted mistake")
     parser.add_argument("--explore", action="store_true", help="every schedule of the small scopes")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def _search(args: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     scenarios = args.scenario or list(ALL_SCENARIOS)
     shares = _shares(scenarios, [args.faults] if args.faults else list(MIXTURES), args.schedules, args.start)
     outcomes: list[Outcome] = []
-    with _progress(hidden=args.json) as progress, _pool(args.jobs) as pool:
+    with _progress(hidden=args.json) as progress:
         bar = progress.add_task("schedules", total=sum(len(share.seeds) for share in shares))
-        for done in as_completed([pool.submit(_run, share) for share in shares]):
-            outcomes.append(done.result())
-            progress.advance(bar, len(outcomes[-1].share.seeds))
+        for outcome in _run_all(shares, args.jobs):
+            outcomes.append(outcome)
+            progress.advance(bar, len(outcome.share.seeds))
     failed = _first_failures(outcomes)
     for outcome in failed:
         _tell(outcome)
@@ -118,6 +122,16 @@ def _shares(scenarios: list[str], mixtures: list[str], schedules: int, start: in
             for first in range(start, start + count, CHUNK)
         ]
     return shares
+
+
+def _run_all(shares: list[Share], jobs: int) -> Iterator[Outcome]:
+    if jobs == 1:
+        yield from map(_run, shares)
+        return
+    # A fresh interpreter each: nothing of this process, its threads for one, is copied into them.
+    with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(_run, share) for share in shares]):
+            yield done.result()
 
 
 def _run(share: Share) -> Outcome:
@@ -189,11 +203,6 @@ def _progress(*, hidden: bool) -> Progress:
         console=Console(stderr=True),
         disable=hidden,
     )
-
-
-def _pool(jobs: int) -> ProcessPoolExecutor:
-    # A fresh interpreter each: nothing of this process, its threads for one, is copied into them.
-    return ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn"))
 
 
 if __name__ == "__main__":
