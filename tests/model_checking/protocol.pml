@@ -697,11 +697,12 @@ serving:
     :: task[id] && !failing[id] && !hurry[id] && empty(system[id]) && nempty(user[id]) ->
        user[id]?what, epoch, asked;
        if
-       :: asked && ask[id] == OPEN && place[id] == IN_MAILBOX -> place[id] = IN_HAND
+       :: asked && ask[id] == OPEN && place[id] == IN_MAILBOX && len(user[id]) == 0 ->
+          place[id] = IN_HAND  /* the request of the open ask is the last in the lane; those before have expired */
        :: else
        fi;
        if
-       :: ask[id] == OPEN && place[id] == IN_ROOM && HAS_ROOM(id) ->
+       :: room[id] != 0 && ask[id] == OPEN && place[id] == IN_ROOM && HAS_ROOM(id) ->
           user[id]!room[id], room_epoch[id], true;
           place[id] = IN_MAILBOX
        :: else
