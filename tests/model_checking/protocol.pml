@@ -212,7 +212,7 @@ inline drain_mailbox(x) {
   room_epoch[x] = 0
 }
 
-/* Cell._settle: each ask that this life owes an answer ends, and the mailbox is emptied. */
+/* ending._settle: each ask that this life owes an answer ends, and the mailbox is emptied. */
 inline settle(x, how) {
 #ifndef NO_MONITOR
   if
@@ -241,7 +241,7 @@ inline forget_state(x) {
 #endif
 }
 
-/* Cell._finalise, for good. */
+/* ending.finalise, for good. */
 inline end_for_good(x) {
   assert(CHILDREN_GONE(x));  /* one tree: a child ends before its parent */
   assert(!GONE(x));
@@ -289,7 +289,7 @@ inline end_and_restart(x) {
   assert(unheard[x] == 0)
 }
 
-/* Cell._decide */
+/* ending._decide */
 #ifdef RESTART_IN_SHUTDOWN
 #define RESTARTS_NOW(x) (spawner[x] != WAITED)
 #define BY_ITSELF(x) true
@@ -318,7 +318,7 @@ inline finalise(x, failed) {
   fi
 }
 
-/* Cell._abandon_children */
+/* ending._abandon_children */
 inline end_below(x) {
   k = CELLS;
   do
@@ -339,7 +339,7 @@ inline abandon_below(x) {
   }
 }
 
-/* Cell.abandon: at once, with all below. */
+/* ending.abandon: at once, with all below. */
 inline abandon(x) {
   d_step {
     if
@@ -352,7 +352,7 @@ inline abandon(x) {
   }
 }
 
-/* Cell.begin_stop */
+/* ending.begin_stop */
 inline begin_stop(x) {
   if
   :: GONE(x) || stopping[x]
@@ -926,7 +926,7 @@ stopped:
     :: task[id] && HOSTILE && FAULT -> SPEND_FAULT; goto clinging
     :: task[id]
     fi;
-    /* Cell._terminate */
+    /* ending.terminate */
     advance(state[id], last[id], STOP, 0);
     d_step {
       k = CELLS;
