@@ -12,7 +12,7 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 MODEL := runs/builtin
 
-.PHONY: help setup train test check bench clean
+.PHONY: help setup train test check bench clean spin
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -29,7 +29,7 @@ train: $(VENV)/.installed
 	@echo "  $(BIN)/crystalline generate $(MODEL) --prompt 'A class is' --tokens 100"
 
 # pytest comes last, so that its closing line is the last thing on the screen.
-test: check $(VENV)/.installed-conformance
+test: spin check $(VENV)/.installed-conformance
 	$(BIN)/python tests/conformance/make_fixtures.py --check
 	$(BIN)/python tests/conformance/check_transformers.py
 	$(BIN)/python -m pytest
@@ -40,6 +40,13 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/mypy --explicit-package-bases --exclude tests/conformance tests examples
 	$(BIN)/lint-imports
+
+# The model checker and the compiler it needs come from the system, not from the virtual environment.
+spin:
+	@command -v spin >/dev/null && printf '#include <stdio.h>' | gcc -E - >/dev/null 2>&1 || \
+	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo 'Installing spin and gcc' && \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y spin gcc libc6-dev >/dev/null; } || \
+	  { echo 'error: the tests need spin and gcc: as root, apt-get install -y spin gcc libc6-dev' >&2; exit 1; }
 
 bench: $(VENV)/.installed-bench
 	@for script in tests/benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done

@@ -61,8 +61,12 @@ class EpochWaits:
         self._last = Lifecycle()  # the latest in which an epoch was over
 
     def add(self, epoch: int, wait: Wait, now: Lifecycle) -> None:
-        """Have `wait` end when `epoch` is over; at once if it is, now or in an earlier incarnation."""
-        for lifecycle in (now, self._last):
+        """Have `wait` end when `epoch` is over; at once if it is, now or in an earlier incarnation.
+
+        An epoch that the end of an incarnation has cut short is not over, see `Cell.move`.
+        """
+        cut_short = now.state is State.SHUTDOWN and now.epoch == epoch
+        for lifecycle in (self._last,) if cut_short else (now, self._last):
             if lifecycle.over(epoch):
                 wait.succeed(lifecycle)
                 return

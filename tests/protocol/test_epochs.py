@@ -116,6 +116,11 @@ def _states(nodes: tuple[TreeNode, ...]) -> dict[str, str]:
     return states
 
 
+def _uid_of(system: ActorSystem, path: str) -> int:
+    assert system._host is not None
+    return system._host.cells[path].ref.uid
+
+
 async def _lead(
     system: ActorSystem, log: list[str], *, width: int = 2, depth: int = 1, max_restarts: int = 3
 ) -> ActorRef[Lead]:
@@ -433,6 +438,24 @@ async def test_never_again_flags_raced_the_end_of_an_epoch_is_a_level() -> None:
             assert (late.state, late.epoch, late.failure) == (State.EPOCH_DONE, 1, None)
         await system.ask(lead, RunEpoch(5), timeout_s=9)
         assert (await system.wait_epoch(lead, 4, timeout_s=0.001)).epoch == 5
+
+
+@virtual
+async def test_an_epoch_that_a_failure_cut_short_is_not_over_for_who_comes_late() -> None:
+    async with ActorSystem() as system:
+        lead = await _lead(system, [])
+        member: ActorRef[Member] = ActorRef("/lead/m0", _uid_of(system, "/lead/m0"))
+        running = asyncio.create_task(system.ask(lead, RunEpoch(1, "sleep"), timeout_s=50))
+        await settle()
+        system.tell(member, DoWork("die"))
+        await settle()
+        assert _states(system.tree())["/lead/m0"] == "shutdown(1)", "it is between two lives"
+        waiting = asyncio.create_task(system.wait_epoch(member, 1, timeout_s=50))
+        await asyncio.sleep(1)
+        assert _states(system.tree())["/lead/m0"] == "running(1)", "it has joined again"
+        assert not waiting.done()
+        running.cancel()
+        assert (await waiting).state is State.EPOCH_DONE
 
 
 @virtual
