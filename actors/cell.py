@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors import ending, epochs, handling, siblings, snapshots, starting, watching
 from actors.context import Context
+from actors.delivery import Ask
 from actors.ending import UNWIND_S
 from actors.errors import ActorDown, ActorError, MessageError, Refused
 from actors.exits import end_reason, pass_on
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from actors.actor import Actor
-    from actors.delivery import Ask, Entry
+    from actors.delivery import Entry
     from actors.mailbox import Mailbox
     from actors.waits import Wait, Witness
 
@@ -264,7 +265,13 @@ class Cell:
         try:
             await asyncio.sleep(0)  # a task that is started eagerly must be known to the cell first
             actor = self.spec.actor(*self.spec.args, **self.spec.kwargs)
-            await self._serve_until_end(actor, ctx)
+            try:
+                await self._come_up(actor, ctx)
+                await self._serve(actor, ctx)
+            except BaseException as error:
+                await self._on_failure(actor, error, ctx)
+                raise
+            await self._hook("on_stop", actor.on_stop(ctx))
         except BaseException as error:  # noqa: BLE001 - SystemExit and foreign cancellation end an actor too
             pass_on(error, self.host.loop)
             reason, failed = describe(error), True
@@ -281,24 +288,19 @@ class Cell:
         if not (self._told or self.start_wait or error is self._failure) and isinstance(error, Exception):
             LOGGER.error("%s failed: %s", self.ref, describe(error), exc_info=error)
 
-    async def _serve_until_end(self, actor: Actor, ctx: Context) -> None:
-        try:
-            self.keeper = snapshots.keeper_of(actor, ctx)
-            if self.snapshot is not None:
-                await self._hook("restore", snapshots.restore(self.snapshot, actor, ctx))
-            await self._hook("on_start", actor.on_start(ctx))
-            await self._hook("joining the epoch", epochs.join_running(self))
-            if self.phase is Phase.STARTING:
-                self.phase = Phase.LIVE
-                siblings.is_up(self)
-            if self.start_wait is not None:
-                self.start_wait.succeed(None)
-                self.start_wait = None
-            await self._serve(actor, ctx)
-        except BaseException as error:
-            await self._on_failure(actor, error, ctx)
-            raise
-        await self._hook("on_stop", actor.on_stop(ctx))
+    async def _come_up(self, actor: Actor, ctx: Context) -> None:
+        """Everything before the first message."""
+        self.keeper = snapshots.keeper_of(actor, ctx)
+        if self.snapshot is not None:
+            await self._hook("restore", snapshots.restore(self.snapshot, actor, ctx))
+        await self._hook("on_start", actor.on_start(ctx))
+        await self._hook("joining the epoch", epochs.join_running(self))
+        if self.phase is Phase.STARTING:
+            self.phase = Phase.LIVE
+            siblings.is_up(self)
+        if self.start_wait is not None:
+            self.start_wait.succeed(None)
+            self.start_wait = None
 
     async def _on_failure(self, actor: Actor, error: BaseException, ctx: Context) -> None:
         pass_on(error, self.host.loop)
@@ -352,23 +354,29 @@ class Cell:
         self, actor: Actor, entry: Entry, ctx: Context, task: asyncio.Task[None]
     ) -> tuple[Run, Coroutine[Any, Any, Any]] | None:
         """Begin with a message: the run and the call to await. None when there is nothing to do for it."""
-        ask, delivery = entry.ask, self.host.delivery
-        if ask is None:
+        delivery = self.host.delivery
+        if not isinstance(entry, Ask):
             deadline_s = delivery.clock() + self.spec.handler_timeout_s
             self._vigil.over(deadline_s)
-        elif ask.future.done():
+        elif entry.future.done():
             delivery.dead_letter(entry, "expired in the mailbox", self.origin)
             return None
         else:
-            ask.incarnation = self.incarnation
-            deadline_s = ask.deadline_s  # whose end interrupts the handler: it needs no entry of its own
+            entry.incarnation = self.incarnation
+            deadline_s = entry.deadline_s  # whose end interrupts the handler: it needs no entry of its own
         if delivery.tracer is not None:
-            self.trace("receive", msg_id=entry.msg_id, type_=entry.tag, detail=entry.origin.name)
-        try:
-            call = handling.bind(self, actor, entry.packed[3], ctx)
-        except Refused as refusal:
-            handling.refuse(self, entry, refusal)
-            return None
+            tag, sender = entry.packed[0].tag, entry.origin.name
+            delivery.tracer.emit("receive", self.path, self.incarnation, entry.msg_id, 0, tag, sender)
+        body = entry.packed[3]
+        handler = actor.handlers.get(type(body))
+        if handler is not None and not handler.bound:  # mostly; the rest is worth a further call
+            call = getattr(actor, handler.name)(body, ctx)
+        else:
+            try:
+                call = handling.bind(self, actor, body, ctx)
+            except Refused as refusal:
+                handling.refuse(self, entry, refusal)
+                return None
         return Run(self, task, entry.msg_id, deadline_s), call
 
     def _returned(self, run: Run, entry: Entry, answer: Any) -> None:
@@ -378,17 +386,21 @@ class Cell:
             Abandoned: the incarnation was given up meanwhile.
             MessageError: the answer cannot travel.
         """
-        delivery, ask = self.host.delivery, entry.ask
-        run.end()
+        delivery = self.host.delivery
+        if run.interrupted is None and self.run is run:
+            self.run = None
+        else:
+            run.end()
         try:
-            if ask is not None:
-                delivery.answer(run, ask, handling.NO_REPLY if answer is None else answer)
+            if isinstance(entry, Ask):
+                delivery.answer(run, entry, handling.NO_REPLY if answer is None else answer)
         except MessageError as error:
             self._fail_ask(run, entry, error)
             raise
         finally:
             if delivery.tracer is not None:
-                self.trace("done", msg_id=entry.msg_id, type_=entry.tag)
+                tag = entry.packed[0].tag
+                delivery.tracer.emit("done", self.path, run.incarnation, entry.msg_id, 0, tag)
         if run.task is not self._task:
             raise Abandoned
 
@@ -407,9 +419,9 @@ class Cell:
             self.trace("done", msg_id=entry.msg_id, type_=entry.tag)
 
     def _fail_ask(self, run: Run, entry: Entry, error: BaseException) -> None:
-        if entry.ask is not None:
+        if isinstance(entry, Ask):
             self._told = run.task is self._task
-            self.host.delivery.answer(run, entry.ask, failure_of(error))
+            self.host.delivery.answer(run, entry, failure_of(error))
 
     async def _hook(self, name: str, call: Coroutine[Any, Any, None]) -> None:
         now_s = self.host.loop.time()

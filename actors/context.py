@@ -358,7 +358,11 @@ class Context:
         own_s = ASK_TIMEOUT_S if timeout_s is None else timeout_s
         if not math.isfinite(own_s):
             raise EndlessWait(f"{self._cell.ref} cannot wait without end: timeout_s={own_s}")
-        return min(self._cell.host.loop.time() + own_s, self._handler_deadline_s())
+        own_s += self._cell.host.delivery.clock()
+        run = self._cell.run
+        if run is not None and run.deadline_s < own_s:
+            return run.deadline_s
+        return own_s if run is not None else min(own_s, self._handler_deadline_s())
 
     def _handler_deadline_s(self) -> float:
         run = self._cell.run

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from actors import errors
 from actors.errors import (
@@ -26,7 +26,7 @@ from actors.errors import (
 )
 from actors.mailbox import Overflow, Put
 from actors.messages import ActorRef, BeginEpoch, Failure, FinishEpoch, schema_of
-from actors.waits import Origin, Wait, Witness
+from actors.waits import Origin, Wait, Witness, clock_of
 from actors.wire import Codec
 
 if TYPE_CHECKING:
@@ -38,26 +38,18 @@ if TYPE_CHECKING:
     from actors.waits import WaitTable
     from actors.wire import Packed
 
-__all__ = ["Ask", "Delivery", "Entry", "Recipient"]
+__all__ = ["Ask", "Delivery", "Entry", "Recipient", "Told"]
 
 FAILURE: Final = schema_of(Failure)
 # A parent asks each of these at most once at a time, and an epoch must not hang on a mailbox that is full.
 RESERVED: Final = frozenset({schema_of(BeginEpoch), schema_of(FinishEpoch)})
 
 
-class Entry:
-    """What lies in a mailbox: the body of a message, on whose behalf it came, and the ask that it is."""
+class _Letter:
+    """What lies in a mailbox: the body of a message, and on whose behalf it came."""
 
-    __slots__ = ("ask", "msg_id", "nbytes", "origin", "packed")
-
-    def __init__(self, packed: Packed, origin: Origin, msg_id: int, ask: Ask | None = None) -> None:
-        self.packed = packed
-        self.origin = origin
-        self.msg_id = msg_id
-        self.ask = ask
-        self.nbytes = len(packed[1])
-        if packed[2]:
-            self.nbytes += sum(buffer.nbytes for buffer in packed[2])
+    __slots__ = ()
+    packed: Packed
 
     @property
     def tag(self) -> str:
@@ -68,6 +60,23 @@ class Entry:
     def reserved(self) -> bool:
         """Whether the runtime keeps a place for it."""
         return self.packed[0] in RESERVED
+
+
+class Told(_Letter):
+    """A message that nobody waits for."""
+
+    __slots__ = ("msg_id", "nbytes", "origin", "packed")
+
+    def __init__(self, packed: Packed, origin: Origin, msg_id: int) -> None:
+        self.packed = packed
+        self.origin = origin
+        self.msg_id = msg_id
+        self.nbytes = _size(packed) if packed[2] else len(packed[1])
+
+
+def _size(packed: Packed) -> int:
+    nbytes: int = sum(buffer.nbytes for buffer in packed[2])
+    return len(packed[1]) + nbytes
 
 
 class Recipient(Protocol):
@@ -97,22 +106,24 @@ class Recipient(Protocol):
         """Hear that nobody waits for this answer any more, because its time is over or for another reason."""
 
 
-class Ask(Wait):
-    """An ask under way: a wait for the answer.
+class Ask(_Letter, Wait):
+    """An ask under way: the message, and the wait for its answer.
 
     Attributes:
+        packed: what is asked.
+        nbytes: how large that is.
         recipient: who was asked.
         incarnation: the life of the recipient that began to handle it, 0 before.
     """
 
-    __slots__ = ("incarnation", "recipient")
+    __slots__ = ("incarnation", "nbytes", "packed", "recipient")
 
     def __init__(
         self,
         ask_id: int,
         origin: Origin,
         recipient: Recipient,
-        reason: str,
+        packed: Packed,
         since_s: float,
         deadline_s: float,
         future: asyncio.Future[Packed],
@@ -123,13 +134,20 @@ class Ask(Wait):
         self.wait_id = ask_id
         self.origin = origin
         self.target = recipient.ref.path
-        self.reason = reason
+        self.reason = packed[0].awaited
         self.since_s = since_s
         self.deadline_s = deadline_s
         self.witness = Witness.MONITOR
         self.future = future
         self.recipient = recipient
         self.incarnation = 0
+        self.packed = packed
+        self.nbytes = _size(packed) if packed[2] else len(packed[1])
+
+    @property
+    def msg_id(self) -> int:
+        """Its number, as a message and as a wait."""
+        return self.wait_id
 
     @property
     def open(self) -> bool:
@@ -142,21 +160,28 @@ class Ask(Wait):
         self.recipient.leave(self.wait_id, expired=True)
 
 
+Entry: TypeAlias = Told | Ask
+
+
 class Delivery:
     """The post office of one actor system."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, waits: WaitTable, tracer: Tracer | None) -> None:
         self.loop = loop
-        self.clock = loop.time
+        self.clock = clock_of(loop)
         self.waits = waits
         self.tracer = tracer
         self.codec = Codec()
         self.recipients: dict[str, Recipient] = {}
-        self.asks: dict[int, Ask] = {}
         self.messages = 0
         self.dead_letters: Counter[str] = Counter()
         self.open = True
         self._ids = waits.ids
+
+    @property
+    def asks(self) -> dict[int, Ask]:
+        """The asks under way, by number."""
+        return {wait.wait_id: wait for wait in self.waits if isinstance(wait, Ask)}
 
     def locate(self, ref: ActorRef[Any]) -> Recipient | None:
         """Return who lives at `ref`, None if it has ended for good."""
@@ -172,9 +197,9 @@ class Delivery:
         """
         packed = self.codec.pack(body)
         self.messages += 1
-        self.post(ref, Entry(packed, origin, next(self._ids)))
+        self.post(ref, Told(packed, origin, next(self._ids)))
 
-    def prepare(self, origin: Origin, body: Any) -> Entry:
+    def prepare(self, origin: Origin, body: Any) -> Told:
         """Return a message that is ready to be told, now or later.
 
         Raises:
@@ -182,9 +207,9 @@ class Delivery:
         """
         packed = self.codec.pack(body)
         self.messages += 1
-        return Entry(packed, origin, next(self._ids))
+        return Told(packed, origin, next(self._ids))
 
-    def post(self, ref: ActorRef[Any], entry: Entry) -> None:
+    def post(self, ref: ActorRef[Any], entry: Told) -> None:
         """Deliver what `prepare` made, see `tell`.
 
         Raises:
@@ -198,7 +223,7 @@ class Delivery:
         elif (put := recipient.mailbox.put(entry)) is not Put.ADMITTED:
             self._not_admitted(recipient, entry, put)
 
-    def _not_admitted(self, recipient: Recipient, entry: Entry, put: Put) -> None:
+    def _not_admitted(self, recipient: Recipient, entry: Told, put: Put) -> None:
         """Do with a tell what the policy of the mailbox says."""
         if put is Put.FULL and recipient.mailbox.overflow is Overflow.DROP_OLDEST:
             put = self._replace_oldest(recipient, entry)
@@ -210,7 +235,7 @@ class Delivery:
         if put is Put.CLOSED:
             self.dead_letter(entry, "actor stopping")
 
-    def post_or_drop(self, ref: ActorRef[Any], entry: Entry) -> None:
+    def post_or_drop(self, ref: ActorRef[Any], entry: Told) -> None:
         """Deliver what `prepare` made; what does not fit is a dead letter and no error."""
         with contextlib.suppress(MailboxFull):
             self.post(ref, entry)
@@ -239,27 +264,27 @@ class Delivery:
         if recipient is None or recipient.ref.uid != ref.uid:
             raise ActorDown(ref.path, "no such actor")
         packed = self.codec.pack(body)
-        schema = packed[0]
         if not recipient.takes_asks:
-            self._refuse(origin, schema.tag, "never answers")
+            self._refuse(origin, packed[0].tag, "never answers")
             raise NotHandled(f"{ref} takes messages for code outside the tree, and never answers")
         # Code outside the tree is nobody's target, so that it can close no circle.
         if origin.incarnation and not self.waits.idle(ref.path):
-            self._check_cycle(origin, ref, schema.tag)
-        ask_id, now_s, future = next(self._ids), self.clock(), self.loop.create_future()
-        ask = Ask(ask_id, origin, recipient, schema.awaited, now_s, deadline_s, future)
+            self._check_cycle(origin, ref, packed[0].tag)
+        ask_id, future = next(self._ids), self.loop.create_future()
+        ask = Ask(ask_id, origin, recipient, packed, self.clock(), deadline_s, future)
         self.messages += 1
         self.waits.add(ask)
-        self.asks[ask_id] = recipient.asks[ask_id] = ask
-        entry = Entry(packed, origin, ask_id, ask)
-        if (put := recipient.mailbox.put(entry)) is not Put.ADMITTED:
+        recipient.asks[ask_id] = ask
+        if (put := recipient.mailbox.put(ask)) is not Put.ADMITTED:
             try:
-                self._admit(ask, entry, put)
+                self._admit(ask, put)
             except BaseException:
                 self.close(ask)
                 raise
         if self.tracer is not None:
-            self._trace("send", origin, ask_id, schema.tag, ref.path)
+            self.tracer.emit(
+                "send", origin.name, origin.incarnation, ask_id, origin.cause_id, packed[0].tag, ref.path
+            )
         return ask
 
     def _check_cycle(self, origin: Origin, ref: ActorRef[Any], tag: str) -> None:
@@ -268,31 +293,30 @@ class Delivery:
             self._refuse(origin, tag, f"{ref} waits for {origin.name}")
             raise WaitCycle(f"{origin.name} cannot wait for {ref}: " + "; ".join(map(str, path)))
 
-    def _admit(self, ask: Ask, entry: Entry, put: Put) -> None:
+    def _admit(self, ask: Ask, put: Put) -> None:
         """Do with an ask that found no room what the policy of the mailbox says."""
         recipient = ask.recipient
         mailbox = recipient.mailbox
-        if put is Put.FULL and entry.reserved:
-            mailbox.put_reserved(entry)
+        if put is Put.FULL and ask.reserved:
+            mailbox.put_reserved(ask)
             return
         if put is Put.FULL and mailbox.overflow is Overflow.DROP_OLDEST:
-            put = self._replace_oldest(recipient, entry)
+            put = self._replace_oldest(recipient, ask)
         if put is Put.CLOSED:
             raise ActorDown(recipient.ref.path, "stopping")
         if put is Put.FULL and mailbox.overflow is Overflow.WAIT:
             admitted = self.loop.create_future()
-            mailbox.queue_for_room(entry, admitted)
+            mailbox.queue_for_room(ask, admitted)
             # An ask that ends while it still waits for room gives up its place.
             ask.future.add_done_callback(lambda _: admitted.cancel())
         elif put is Put.FULL:
-            self._refuse(entry.origin, entry.tag, "mailbox full")
-            raise MailboxFull(f"{recipient.ref} holds {len(mailbox)} messages: no room for {entry.tag}")
+            self._refuse(ask.origin, ask.tag, "mailbox full")
+            raise MailboxFull(f"{recipient.ref} holds {len(mailbox)} messages: no room for {ask.tag}")
 
     def close(self, ask: Ask) -> None:
         """Forget an ask; if it was not answered the recipient stops working on it."""
         ask_id, recipient = ask.wait_id, ask.recipient
         self.waits.close(ask)
-        del self.asks[ask_id]
         if recipient.asks.pop(ask_id, None) is not None:
             recipient.leave(ask_id)
 
@@ -362,7 +386,8 @@ class Delivery:
             ask.recipient.asks.pop(entry_id, None)
             ask.future.set_result(packed)
             if self.tracer is not None:
-                self._trace("reply", origin, entry_id, packed[0].tag, ask.origin.name)
+                tag, to = packed[0].tag, ask.origin.name
+                self.tracer.emit("reply", origin.name, origin.incarnation, entry_id, entry_id, tag, to)
 
     def dead_letter(self, entry: Entry, reason: str, origin: Origin | None = None) -> None:
         """Account for a message that nobody will handle; by default its sender is where that happened."""
@@ -378,8 +403,8 @@ class Delivery:
         put = Put.FULL
         while put is Put.FULL and (oldest := recipient.mailbox.pop_oldest()) is not None:
             self.dead_letter(oldest, "dropped as the oldest", entry.origin)
-            if oldest.ask is not None:
-                oldest.ask.fail(MailboxFull(f"{recipient.ref} dropped it to make room for a newer message"))
+            if isinstance(oldest, Ask):
+                oldest.fail(MailboxFull(f"{recipient.ref} dropped it to make room for a newer message"))
             put = recipient.mailbox.put(entry)
         return put
 
@@ -388,5 +413,5 @@ class Delivery:
             self._trace("refuse", origin, 0, tag, why)
 
     def _trace(self, kind: str, origin: Origin, msg_id: int, tag: str, detail: str) -> None:
-        assert self.tracer is not None  # noqa: S101 - every caller has looked
-        self.tracer.emit(kind, origin.name, origin.incarnation, msg_id, origin.cause_id, tag, detail)
+        if self.tracer is not None:
+            self.tracer.emit(kind, origin.name, origin.incarnation, msg_id, origin.cause_id, tag, detail)

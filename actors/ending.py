@@ -15,7 +15,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from actors import watching
-from actors.delivery import Entry
+from actors.delivery import Told
 from actors.errors import ActorDown, ActorError
 from actors.host import Phase
 from actors.lifecycle import Event
@@ -37,7 +37,7 @@ DRAIN_SHARE: Final = 0.4
 CHILDREN_SHARE: Final = 0.8
 STOP_S: Final = 5.0
 
-WAKE: Final = Entry(Codec().pack(Wake()), OUTSIDE, 0)
+WAKE: Final = Told(Codec().pack(Wake()), OUTSIDE, 0)
 
 
 async def stop(cell: Cell, waiter: Origin, deadline_s: float) -> None:
@@ -189,7 +189,7 @@ def _settle(cell: Cell, down: ActorDown) -> None:
     if cell.start_wait is not None:
         cell.start_wait.fail(down)
     for entry in cell.mailbox.drain():
-        if entry.ask is None and entry is not WAKE:
+        if isinstance(entry, Told) and entry is not WAKE:
             cell.host.delivery.dead_letter(entry, "actor ended", cell.origin)
 
 

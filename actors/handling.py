@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from actors import epochs
+from actors.delivery import Ask
 from actors.errors import NotHandled, Refused, WrongState
 from actors.messages import AbortEpoch, BeginEpoch, Down, Failure, FinishEpoch
 from actors.waits import Origin
@@ -59,7 +60,7 @@ def refuse(cell: Cell, entry: Entry, error: Refused) -> None:
     """Say that a message was not handled: to whoever asked, or by a dead letter."""
     name, delivery = type(error).__name__, cell.host.delivery
     origin = Origin(cell.ref.path, cell.incarnation, entry.msg_id)
-    if entry.ask is not None:
-        delivery.answer(origin, entry.ask, Failure(name, str(error), "", refused=True))
+    if isinstance(entry, Ask):
+        delivery.answer(origin, entry, Failure(name, str(error), "", refused=True))
     else:
         delivery.dead_letter(entry, f"refused: {name}", origin)

@@ -24,7 +24,7 @@ from actors.jobs import DaemonExecutor
 from actors.mailbox import BYTES_MAX, CAPACITY, Mailbox, Overflow
 from actors.receiver import Receiver
 from actors.tracing import TraceFile, Tracer
-from actors.waits import OUTSIDE, Deadlines, Wait, WaitTable, Witness
+from actors.waits import OUTSIDE, Deadlines, Wait, WaitTable, Witness, clock_of
 from actors.watchdog import BLOCKED_AFTER_S, Blockage, Watchdog, is_watched
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class ActorSystem:
             tracer = self._trace
         elif self._trace:
             sink = None if self._trace is True else TraceFile(Path(self._trace))
-            tracer = Tracer(loop.time, sink=sink)
+            tracer = Tracer(clock_of(loop), sink=sink)
         deadlines = Deadlines(loop)
         delivery = Delivery(loop, WaitTable(loop, deadlines, tracer), tracer)
         executor = self._executor or DaemonExecutor(self._job_threads, name=f"{self.name}-job")

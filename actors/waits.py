@@ -6,21 +6,22 @@ without a finite deadline and a witness. The open waits of all actors form the w
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import heapq
 import itertools
 import math
+import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors.errors import EndlessWait, Expired
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from actors.tracing import Tracer
 
-__all__ = ["OUTSIDE", "Deadlines", "Origin", "Timed", "Wait", "WaitTable", "Witness", "find_path"]
+__all__ = ["OUTSIDE", "Deadlines", "Origin", "Timed", "Wait", "WaitTable", "Witness", "clock_of", "find_path"]
 
 COMPACT_AT: Final = 64
 
@@ -32,6 +33,11 @@ class Witness(enum.Enum):
     JOB_SLOT = "the job reports from its thread"
     RECEIVER = "the receiver makes room or ends"
     TIMER = "only the timer: the target is foreign to the runtime"
+
+
+def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """Return what tells the time of a loop, without the method around it where that adds nothing."""
+    return time.monotonic if type(loop).time is asyncio.BaseEventLoop.time else loop.time
 
 
 class Timed(Protocol):
@@ -49,17 +55,16 @@ class Deadlines:
     """One timer and one heap for all deadlines of a system.
 
     Most waits end long before their time, so they get into the heap only if they are still there when the
-    timer fires: until then they are `young`, in a table from which they are taken out at no cost. The timer
-    is set to the earliest deadline that it heard of, so it may fire for one that is closed already; it never
-    fires too late.
+    timer fires; until then they are only listed, which costs nothing to undo. The timer is set to the
+    earliest deadline that it heard of, so it may fire for one that is closed already; it never fires late.
 
     Attributes:
         ids: of waits, and of everything else that is numbered in a system.
-        young: waits that are not in the heap yet, by number.
+        waits: all open waits by number, the oldest first.
         armed_s: when the timer fires, infinity when it is not set.
     """
 
-    __slots__ = ("_heap", "_limit", "_loop", "_timer", "armed_s", "ids", "young")
+    __slots__ = ("_heap", "_limit", "_loop", "_taken_in", "_timer", "armed_s", "ids", "waits")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -67,12 +72,14 @@ class Deadlines:
         self._limit = COMPACT_AT
         self.ids = itertools.count(1)  # equal deadlines fire in the order in which they were set
         self._timer: asyncio.TimerHandle | None = None
-        self.young: dict[int, Wait] = {}
+        self.waits: dict[int, Wait] = {}
+        self._taken_in = 0  # the waits up to this number are in the heap
         self.armed_s = math.inf
 
     def __len__(self) -> int:
         """Deadlines that may still fire."""
-        return sum(timed.open for timed in (*self.young.values(), *(entry[2] for entry in self._heap)))
+        young = [wait for wait in self.waits.values() if wait.wait_id > self._taken_in]
+        return sum(timed.open for timed in (*young, *(entry[2] for entry in self._heap)))
 
     def add(self, when_s: float, timed: Timed) -> None:
         """Call `timed.on_deadline()` when the loop's clock reaches `when_s`, if it is still open then."""
@@ -83,7 +90,7 @@ class Deadlines:
     def close(self) -> None:
         """Drop all deadlines and the timer."""
         self._heap.clear()
-        self.young.clear()
+        self._taken_in = next(self.ids)
         self.arm(math.inf)
 
     def arm(self, when_s: float) -> None:
@@ -106,9 +113,12 @@ class Deadlines:
 
     def _take_in_young(self) -> None:
         """Move the waits that have lasted until now into the heap; it stays within twice the open ones."""
-        for wait in self.young.values():
-            heapq.heappush(self._heap, (wait.deadline_s, wait.wait_id, wait))
-        self.young.clear()
+        for wait_id in reversed(self.waits):
+            if wait_id <= self._taken_in:
+                break
+            wait = self.waits[wait_id]
+            heapq.heappush(self._heap, (wait.deadline_s, wait_id, wait))
+        self._taken_in = next(self.ids)
         if len(self._heap) > self._limit:
             self._heap = [entry for entry in self._heap if entry[2].open]
             heapq.heapify(self._heap)
@@ -230,7 +240,7 @@ class WaitTable:
         self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines, tracer: Tracer | None = None
     ) -> None:
         self._loop = loop
-        self._clock = loop.time
+        self._clock = clock_of(loop)
         self._deadlines = deadlines
         self._tracer = tracer
         self.ids = deadlines.ids
@@ -238,8 +248,7 @@ class WaitTable:
 
     def __iter__(self) -> Iterator[Wait]:
         """Open waits, oldest first."""
-        waits = (wait for table in self._by_waiter.values() for wait in table.values())
-        return iter(sorted(waits, key=lambda wait: wait.wait_id))
+        return iter(list(self._deadlines.waits.values()))
 
     def open(self, origin: Origin, target: str, reason: str, deadline_s: float, witness: Witness) -> Wait:
         """Begin a wait; its deadline is armed. The caller must `close` it.
@@ -254,43 +263,45 @@ class WaitTable:
 
     def add(self, wait: Wait) -> None:
         """Enter a wait and arm its deadline. The caller must `close` it."""
-        try:
-            self._by_waiter[wait.origin.name][wait.wait_id] = wait
-        except KeyError:
-            self._by_waiter[wait.origin.name] = {wait.wait_id: wait}
-        deadlines = self._deadlines
-        deadlines.young[wait.wait_id] = wait
+        deadlines, origin = self._deadlines, wait.origin
+        deadlines.waits[wait.wait_id] = wait
+        if origin.incarnation:
+            try:
+                self._by_waiter[origin.name][wait.wait_id] = wait
+            except KeyError:
+                self._by_waiter[origin.name] = {wait.wait_id: wait}
         if wait.deadline_s < deadlines.armed_s:
             deadlines.arm(wait.deadline_s)
         if self._tracer is not None:
-            self._trace(self._tracer, "wait", wait, wait.reason)
+            self._tracer.emit(
+                "wait", origin.name, origin.incarnation, 0, origin.cause_id, wait.target, wait.reason
+            )
 
     def close(self, wait: Wait) -> None:
         """Forget a wait, however it ended."""
-        table = self._by_waiter.get(wait.origin.name)
-        if table is None or table.pop(wait.wait_id, None) is None:
+        if self._deadlines.waits.pop(wait.wait_id, None) is None:
             return
+        origin = wait.origin
+        if origin.incarnation:
+            del self._by_waiter[origin.name][wait.wait_id]
         if self._tracer is not None:
-            self._trace(self._tracer, "wait_end", wait, _outcome(wait))
+            self._tracer.emit(
+                "wait_end", origin.name, origin.incarnation, 0, origin.cause_id, wait.target, _outcome(wait)
+            )
         if not wait.future.done():
             wait.future.cancel()
-        self._deadlines.young.pop(wait.wait_id, None)
 
     def forget(self, waiter: str) -> None:
-        """Hear that somebody who had waits will have none any more."""
+        """Hear that an actor will have no waits any more."""
         if not self._by_waiter.get(waiter, True):
             del self._by_waiter[waiter]
 
-    def _trace(self, tracer: Tracer, kind: str, wait: Wait, detail: str) -> None:
-        origin = wait.origin
-        tracer.emit(kind, origin.name, origin.incarnation, 0, origin.cause_id, wait.target, detail)
-
     def idle(self, waiter: str) -> bool:
-        """Whether somebody waits for nobody."""
+        """Whether an actor waits for nobody."""
         return not self._by_waiter.get(waiter)
 
     def of(self, waiter: str) -> list[Wait]:
-        """The open waits of one waiter, oldest first."""
+        """The open waits of one actor, oldest first."""
         return list(self._by_waiter.get(waiter, {}).values())
 
     def path(self, start: str, goal: str) -> list[Wait] | None:

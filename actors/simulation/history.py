@@ -28,7 +28,7 @@ OUTSIDE = "outside/"  # prefix of the addresses that code outside the tree reads
 
 def check(events: list[TraceEvent], run: Simulation) -> Iterator[str]:
     """Yield what is wrong with a trace."""
-    ledger = run.host.delivery.asks if run.opened else None
+    ledger = run.host.deadlines.waits if run.opened else None
     if isinstance(ledger, AskLedger):
         yield from check_lives(events, run.closing_at)
         yield from check_order(events)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from actors.delivery import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors.cell import Cell
-    from actors.delivery import Ask
     from actors.waits import Wait
 
 __all__ = ["AskLedger", "CellLedger"]
@@ -31,8 +32,8 @@ class CellLedger(dict[str, "Cell"]):
         super().__setitem__(key, cell)
 
 
-class AskLedger(dict[int, "Ask"]):
-    """The open asks, with how each ended: `ended` holds the outcomes of each, which must be one.
+class AskLedger(dict[int, "Wait"]):
+    """The open waits; and how each ask among them ended: `ended` holds its outcomes, which must be one.
 
     Args:
         clock: returns seconds.
@@ -50,14 +51,18 @@ class AskLedger(dict[int, "Ask"]):
         self.begun: Counter[int] = Counter()
         self.ended: dict[int, list[str]] = {}
 
-    def __setitem__(self, key: int, ask: Ask) -> None:
-        self.begun[key] += 1
-        super().__setitem__(key, ask)
+    def __setitem__(self, key: int, wait: Wait) -> None:
+        if isinstance(wait, Ask):
+            self.begun[key] += 1
+        super().__setitem__(key, wait)
 
-    def __delitem__(self, key: int) -> None:
-        self.ended.setdefault(key, []).append(outcome(self[key]))
-        self.ended_s[key] = self._clock()
-        super().__delitem__(key)
+    def pop(self, key: int, default: Any = None) -> Any:
+        """Take a wait out, and note how it ended."""
+        wait = self.get(key)
+        if isinstance(wait, Ask):
+            self.ended.setdefault(key, []).append(outcome(wait))
+            self.ended_s[key] = self._clock()
+        return super().pop(key, default)
 
 
 def outcome(wait: Wait) -> str:

@@ -134,8 +134,8 @@ def _asks(host: Host) -> Iterator[str]:
 
 
 def _asks_of(host: Host) -> AskLedger:
-    assert isinstance(host.delivery.asks, AskLedger)  # noqa: S101 - put there by the run
-    return host.delivery.asks
+    assert isinstance(host.deadlines.waits, AskLedger)  # noqa: S101 - put there by the run
+    return host.deadlines.waits
 
 
 def _cells_of(host: Host) -> CellLedger:

@@ -172,7 +172,7 @@ class Simulation:
 
     def _observe(self) -> None:
         host = self.host
-        host.delivery.asks = AskLedger(self.loop.time)
+        host.deadlines.waits = AskLedger(self.loop.time)
         host.cells = CellLedger()
         self.opened = self.at_risk = True
         self.loop.before_step = self._before_step

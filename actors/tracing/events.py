@@ -83,14 +83,16 @@ class Tracer:
         sink: where each event goes as well. It is given up at its first `OSError`, which `close` raises.
     """
 
-    __slots__ = ("_clock", "_ring", "_sink", "_sink_error")
+    __slots__ = ("_clock", "_keep", "_lost", "_ring", "_sink", "_sink_error")
 
     def __init__(
         self, clock: Callable[[], float], *, ring_size: int = RING_SIZE, sink: Sink | None = None
     ) -> None:
         self._clock = clock
         self._ring: deque[_Event] = deque(maxlen=ring_size)
+        self._keep = self._ring.append
         self._sink = sink
+        self._lost: Sink | None = None  # one that could not be written to, and is still to be closed
         self._sink_error: OSError | None = None
 
     def emit(
@@ -105,8 +107,8 @@ class Tracer:
     ) -> None:
         """Record one event, now."""
         event = (self._clock(), kind, actor, incarnation, msg_id, cause_id, type_, detail)
-        self._ring.append(event)
-        if self._sink is not None and self._sink_error is None:
+        self._keep(event)
+        if self._sink is not None:
             self._write(self._sink, TraceEvent._make(event))
 
     def _write(self, sink: Sink, event: TraceEvent) -> None:
@@ -114,6 +116,7 @@ class Tracer:
             sink.write(event)
         except OSError as error:  # a full disk must not break the actors in the middle of what they do
             self._sink_error = error
+            self._sink, self._lost = None, sink
 
     def events(self) -> list[TraceEvent]:
         """The events in the ring, oldest first."""
@@ -129,7 +132,8 @@ class Tracer:
         Raises:
             OSError: the sink could not be written to, now or before.
         """
-        sink, self._sink = self._sink, None
+        sink = self._sink or self._lost
+        self._sink = self._lost = None
         if sink is None:
             return
         try:

@@ -223,7 +223,7 @@ MUTANTS = (
     Mutant(
         "a snapshot is not restored",
         scenarios.snapshots,
-        (Change(Cell, "_serve_until_end", "if self.snapshot is not None:", "if False:"),),
+        (Change(Cell, "_come_up", "if self.snapshot is not None:", "if False:"),),
     ),
     Mutant(
         "a snapshot is lost with its incarnation",
@@ -287,7 +287,7 @@ MUTANTS = (
     Mutant(
         "an ask that has ended is handled",
         scenarios.impatience,
-        (Change(Cell, "_begin", "elif ask.future.done():", "elif False:"),),
+        (Change(Cell, "_begin", "elif entry.future.done():", "elif False:"),),
     ),
     Mutant(
         "who has left goes on being worked for",
@@ -314,7 +314,7 @@ MUTANTS = (
     Mutant(
         "a deadline grows on its way down",
         storms.descent,
-        (Change(Context, "_deadline_s", "return min(", "return max("),),
+        (Change(Context, "_deadline_s", "run.deadline_s < own_s", "run.deadline_s > own_s"),),
     ),
     Mutant(
         "a reminder outlives the life that set it",

@@ -174,7 +174,8 @@ async def test_one_that_raises_does_not_take_the_others_along() -> None:
 
 def _held(deadlines: Deadlines) -> int:
     """How many deadlines are kept, open or not."""
-    return len(deadlines._heap) + len(deadlines.young)
+    young = [number for number in deadlines.waits if number > deadlines._taken_in]
+    return len(deadlines._heap) + len(young)
 
 
 @virtual
@@ -257,7 +258,7 @@ def test_every_open_deadline_comes_once_in_order(plan: list[tuple[float, bool]])
 async def test_the_table_knows_who_waits() -> None:
     table, _ = _table()
     first = table.open(A, "/b", "one", 5.0, Witness.MONITOR)
-    second = table.open(Origin("/c"), "/b", "two", 5.0, Witness.MONITOR)
+    second = table.open(Origin("/c", 1), "/b", "two", 5.0, Witness.MONITOR)
     third = table.open(A, "/d", "three", 5.0, Witness.MONITOR)
     assert list(table) == [first, second, third]
     assert table.of("/a") == [first, third]
@@ -291,7 +292,7 @@ async def test_a_waiter_is_forgotten_once_it_waits_for_nothing() -> None:
 async def test_paths_and_chains_follow_the_waits() -> None:
     table, _ = _table()
     for waiter, target in [("/a", "/b"), ("/a", "/x"), ("/b", "/c"), ("/c", "/d")]:
-        table.open(Origin(waiter), target, "a reply", 5.0, Witness.MONITOR)
+        table.open(Origin(waiter, 1), target, "a reply", 5.0, Witness.MONITOR)
     assert [str(w.waiter) for w in table.chain("/a")] == ["/a", "/b", "/c"]
     assert table.chain("/d") == []
     path = table.path("/a", "/d")
@@ -299,7 +300,7 @@ async def test_paths_and_chains_follow_the_waits() -> None:
     assert [wait.target for wait in path] == ["/b", "/c", "/d"]
     assert table.path("/d", "/a") is None
     assert table.path("/a", "/a") == [], "whoever waits for itself waits in a circle already"
-    table.open(Origin("/d"), "/a", "a circle", 5.0, Witness.MONITOR)
+    table.open(Origin("/d", 1), "/a", "a circle", 5.0, Witness.MONITOR)
     assert len(table.chain("/a")) == 4, "a circle is followed once"
     assert table.path("/d", "/c") is not None
 
@@ -314,7 +315,7 @@ def test_a_path_is_found_exactly_when_there_is_one(
     async def scenario() -> None:
         table, _ = _table()
         for waiter, target in pairs:
-            table.open(Origin(str(waiter)), str(target), "a reply", 5.0, Witness.MONITOR)
+            table.open(Origin(str(waiter), 1), str(target), "a reply", 5.0, Witness.MONITOR)
         reachable = {start}
         for _ in range(7):
             reachable |= {target for waiter, target in pairs if waiter in reachable}
