@@ -312,9 +312,10 @@ class Cell:
 
     async def _serve(self, actor: Actor, ctx: Context) -> None:  # noqa: C901 - one loop, read from top to bottom; each further call would cost every message
         """Handle one message after the other until the actor is to stop."""
-        turn, mailbox, loop, task = 0, self.mailbox, self.host.loop, asyncio.current_task()
+        mailbox, loop, wake, task = self.mailbox, self.host.loop, ending.WAKE, asyncio.current_task()
         if task is None or task is not self._task:
             raise Abandoned
+        turn = 0
         while True:
             entry = mailbox.get()
             if entry is None:
@@ -322,7 +323,7 @@ class Cell:
                     return
                 await mailbox.arrival(loop)
                 continue
-            if entry is ending.WAKE:
+            if entry is wake:
                 if self._is_over():
                     return
                 continue
@@ -337,7 +338,8 @@ class Cell:
             else:
                 self._returned(run, entry, answer)
             turn += 1
-            if turn % TURN_MESSAGES == 0:
+            if turn == TURN_MESSAGES:
+                turn = 0
                 await asyncio.sleep(0)
 
     def _is_over(self) -> bool:
@@ -356,17 +358,18 @@ class Cell:
         """Begin with a message: the run and the call to await. None when there is nothing to do for it."""
         delivery = self.host.delivery
         if not isinstance(entry, Ask):
-            deadline_s = delivery.clock() + self.spec.handler_timeout_s
+            msg_id, deadline_s = entry.msg_id, delivery.clock() + self.spec.handler_timeout_s
             self._vigil.over(deadline_s)
         elif entry.future.done():
             delivery.dead_letter(entry, "expired in the mailbox", self.origin)
             return None
         else:
             entry.incarnation = self.incarnation
-            deadline_s = entry.deadline_s  # whose end interrupts the handler: it needs no entry of its own
+            # Whose end interrupts the handler: it needs no entry of its own in the heap.
+            msg_id, deadline_s = entry.wait_id, entry.deadline_s
         if delivery.tracer is not None:
             tag, sender = entry.packed[0].tag, entry.origin.name
-            delivery.tracer.emit("receive", self.path, self.incarnation, entry.msg_id, 0, tag, sender)
+            delivery.tracer.emit("receive", self.path, self.incarnation, msg_id, 0, tag, sender)
         body = entry.packed[3]
         handler = actor.handlers.get(type(body))
         if handler is not None and not handler.bound:  # mostly; the rest is worth a further call
@@ -377,7 +380,7 @@ class Cell:
             except Refused as refusal:
                 handling.refuse(self, entry, refusal)
                 return None
-        return Run(self, task, entry.msg_id, deadline_s), call
+        return Run(self, task, msg_id, deadline_s), call
 
     def _returned(self, run: Run, entry: Entry, answer: Any) -> None:
         """Account for a handler that has returned, and pass its answer on.
@@ -400,7 +403,7 @@ class Cell:
         finally:
             if delivery.tracer is not None:
                 tag = entry.packed[0].tag
-                delivery.tracer.emit("done", self.path, run.incarnation, entry.msg_id, 0, tag)
+                delivery.tracer.emit("done", self.path, run.incarnation, run.cause_id, 0, tag)
         if run.task is not self._task:
             raise Abandoned
 

@@ -8,7 +8,6 @@ answer completes the ask's wait, never a mailbox (law 6).
 from __future__ import annotations
 
 import contextlib
-import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
@@ -40,6 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Ask", "Delivery", "Entry", "Recipient", "Told"]
 
+# To look into an enumeration costs as much as a call: these two are wanted for every message.
+MONITOR: Final = Witness.MONITOR
+ADMITTED: Final = Put.ADMITTED
 FAILURE: Final = schema_of(Failure)
 # A parent asks each of these at most once at a time, and an epoch must not hang on a mailbox that is full.
 RESERVED: Final = frozenset({schema_of(BeginEpoch), schema_of(FinishEpoch)})
@@ -129,7 +131,7 @@ class Ask(_Letter, Wait):
         future: asyncio.Future[Packed],
     ) -> None:
         # As `Wait`, whose constructor is not called: this is the most frequent wait by far.
-        if not -math.inf < deadline_s < math.inf:
+        if deadline_s - deadline_s != 0.0:  # infinite, or not a number
             raise EndlessWait(f"{origin.name} cannot ask {recipient.ref} without end: deadline {deadline_s}")
         self.wait_id = ask_id
         self.origin = origin
@@ -137,7 +139,7 @@ class Ask(_Letter, Wait):
         self.reason = packed[0].awaited
         self.since_s = since_s
         self.deadline_s = deadline_s
-        self.witness = Witness.MONITOR
+        self.witness = MONITOR
         self.future = future
         self.recipient = recipient
         self.incarnation = 0
@@ -220,7 +222,7 @@ class Delivery:
         recipient = self.recipients.get(ref.path)
         if recipient is None or recipient.ref.uid != ref.uid:
             self.dead_letter(entry, "no such actor")
-        elif (put := recipient.mailbox.put(entry)) is not Put.ADMITTED:
+        elif (put := recipient.mailbox.put(entry)) is not ADMITTED:
             self._not_admitted(recipient, entry, put)
 
     def _not_admitted(self, recipient: Recipient, entry: Told, put: Put) -> None:
@@ -275,7 +277,7 @@ class Delivery:
         self.messages += 1
         self.waits.add(ask)
         recipient.asks[ask_id] = ask
-        if (put := recipient.mailbox.put(ask)) is not Put.ADMITTED:
+        if (put := recipient.mailbox.put(ask)) is not ADMITTED:
             try:
                 self._admit(ask, put)
             except BaseException:
