@@ -183,7 +183,7 @@ def error_table() -> str:
     """Every error of the runtime, each below its base."""
     rows = ["| error | what it says |", "|---|---|"]
 
-    def add(cls: type, depth: int) -> None:
+    def add(cls: type[Exception], depth: int) -> None:
         doc = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
         also = [base.__name__ for base in cls.__bases__ if base.__module__ == "builtins" and depth]
         rows.append(f"| {'&emsp;' * depth}`{cls.__name__}`{f' ({also[0]})' if also else ''} | {doc} |")
