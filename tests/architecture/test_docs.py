@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from actors import TRANSITIONS, Event, State
 from tests.architecture.documents import blocks, documents, programs
 from tests.architecture.tree import ROOT, name_of
 
@@ -97,15 +96,6 @@ def test_relative_links_resolve(path: Path) -> None:
 @pytest.mark.parametrize("path", documents(), ids=name_of)
 def test_blocks_are_of_a_known_kind(path: Path) -> None:
     assert {block.info for block in blocks(path)} <= KNOWN_BLOCKS
-
-
-def test_the_table_of_states_is_the_one_in_force() -> None:
-    text = (ROOT / "docs" / "runtime.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (\w+) \| (\w+)(?:\([nm]\))? \| (\w+) \|", text, flags=re.MULTILINE)
-    written = {
-        (State(before), Event(event)): State(after) for before, event, after in rows if before != "from"
-    }
-    assert written == dict(TRANSITIONS)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=name_of)
