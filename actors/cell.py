@@ -62,7 +62,44 @@ TURN_MESSAGES: Final = 64
 class Cell:
     """An actor's place in the tree, over all its incarnations."""
 
-    takes_asks = True
+    # Declared: there are more than a shared layout of attributes has room for, and every message reads some.
+    __slots__ = (
+        "_drain",
+        "_failure",
+        "_task",
+        "_told",
+        "_unasked",
+        "_vigil",
+        "asks",
+        "children",
+        "depth",
+        "end_waits",
+        "epoch_waits",
+        "exits_s",
+        "host",
+        "incarnation",
+        "keeper",
+        "lifecycle",
+        "mailbox",
+        "name",
+        "parent",
+        "path",
+        "phase",
+        "recycled",
+        "ref",
+        "restart_alarm",
+        "run",
+        "scope",
+        "siblings",
+        "snapshot",
+        "spec",
+        "start_wait",
+        "stop_alarms",
+        "stop_deadline_s",
+        "takes_asks",
+        "watched",
+        "watchers",
+    )
 
     def __init__(
         self,
@@ -73,6 +110,7 @@ class Cell:
         mailbox: Mailbox[Entry],
     ) -> None:
         host.uids += 1
+        self.takes_asks = True
         self.host = host
         self.parent = parent
         self.spec = spec
@@ -315,11 +353,11 @@ class Cell:
         mailbox, loop, wake, task = self.mailbox, self.host.loop, ending.WAKE, asyncio.current_task()
         if task is None or task is not self._task:
             raise Abandoned
-        turn = 0
+        turn, stopping = 0, Phase.STOPPING
         while True:
             entry = mailbox.get()
             if entry is None:
-                if self.phase is Phase.STOPPING:
+                if self.phase is stopping:
                     return
                 await mailbox.arrival(loop)
                 continue

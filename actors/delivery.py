@@ -168,6 +168,19 @@ Entry: TypeAlias = Told | Ask
 class Delivery:
     """The post office of one actor system."""
 
+    __slots__ = (
+        "_ids",
+        "clock",
+        "codec",
+        "dead_letters",
+        "loop",
+        "messages",
+        "open",
+        "recipients",
+        "tracer",
+        "waits",
+    )
+
     def __init__(self, loop: asyncio.AbstractEventLoop, waits: WaitTable, tracer: Tracer | None) -> None:
         self.loop = loop
         self.clock = clock_of(loop)
