@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from actors import ActorError
 from actors.errors import UnboundedMailbox
-from actors.mailbox import BYTES_MAX, CAPACITY, Mailbox, Put
+from actors.mailbox import BYTES_MAX, CAPACITY, ROOM_COMPACT_AT, Mailbox, Put
 from tests.helpers.virtual_loop import Deadlock, run_virtual, settle, virtual
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def test_first_in_first_out() -> None:
 
 def test_it_never_grows() -> None:
     box = _filled("a", "b", "c")
+    assert box.closed is False
     assert box.put(Item("d")) is Put.FULL
     assert len(box) == 3
     box.get()
@@ -146,6 +147,24 @@ async def test_who_gave_up_does_not_collect_behind_one_who_is_patient() -> None:
         assert box._room is not None
         assert len(box._room) <= 70
     assert _names(box) == ["a", "b", "c", "patient"]
+
+
+@virtual
+async def test_looking_for_those_who_gave_up_is_rare_however_many_are_patient() -> None:
+    box = _filled("a", "b", "c")
+    patient = 100
+    for _ in range(patient):
+        box.queue_for_room(Item("patient"), _future())
+    room, searched = box._room, 0
+    for _ in range(1000):
+        admitted = _future()
+        box.queue_for_room(Item("x"), admitted)
+        admitted.cancel()
+        assert box._room is not None
+        assert len(box._room) <= 2 * (patient + 1) + ROOM_COMPACT_AT
+        if box._room is not room:
+            room, searched = box._room, searched + 1
+    assert 1 <= searched <= 1000 / patient
 
 
 @virtual
@@ -332,7 +351,7 @@ async def test_a_reader_that_unwinds_late_does_not_disarm_the_next_one() -> None
 async def test_there_is_one_reader() -> None:
     box: Mailbox[Item] = Mailbox()
     first = _arrival(box)
-    with pytest.raises(RuntimeError, match="one reader"):
+    with pytest.raises(RuntimeError, match=r"^a mailbox has one reader, and it waits already$"):
         _arrival(box)
     box.put(Item("a"))
     await first
