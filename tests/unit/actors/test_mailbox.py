@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from actors import ActorError
 from actors.errors import UnboundedMailbox
-from actors.mailbox import BYTES_MAX, CAPACITY, ROOM_COMPACT_AT, Mailbox, Put
+from actors.mailbox import BYTES_MAX, CAPACITY, ROOM_COMPACT_AT, Mailbox, Overflow, Put
 from tests.helpers.virtual_loop import Deadlock, run_virtual, settle, virtual
 
 if TYPE_CHECKING:
@@ -74,6 +74,12 @@ def test_it_never_grows() -> None:
     assert box.put(Item("d")) is Put.ADMITTED
     assert Mailbox[Item]().capacity == CAPACITY == 256
     assert Mailbox[Item]().bytes_max == BYTES_MAX == 2**30
+
+
+@pytest.mark.parametrize("policy", Overflow)
+def test_it_carries_its_policy_which_is_to_wait_unless_told_otherwise(policy: Overflow) -> None:
+    assert Mailbox[Item](1, policy).overflow is policy
+    assert Mailbox[Item]().overflow is Overflow.WAIT
 
 
 @pytest.mark.parametrize("number", [0, -5, 1.5, math.inf, None, "many"])

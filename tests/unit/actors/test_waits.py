@@ -209,7 +209,7 @@ async def test_the_heap_stays_within_twice_the_open_ones_when_they_have_lasted_f
 
 @virtual
 async def test_what_is_closed_does_not_collect_behind_those_that_are_patient() -> None:
-    """In the heap, and never at its top, it has to be cleared out; which costs little as long as it is rare."""
+    """In the heap, and never at its top, it has to be cleared out; which costs little if that is rare."""
     table, deadlines = _table()
     loop, rung = asyncio.get_running_loop(), list[str]()
     patient = [table.open(A, "/b", "patient", 1e6 + number, Witness.TIMER) for number in range(100)]
