@@ -122,6 +122,7 @@ def test_beyond_the_intensity_those_affected_stay_down(rule: Supervision, lost: 
         carry_out(group)
     decision, others = group.fail("b", "why", 3.0)
     assert isinstance(decision, GiveUp)
+    assert decision.reason.startswith("why (")
     assert "failed 4 times within 10 s" in decision.reason
     assert others == list(lost)
     for member in lost:
@@ -159,6 +160,13 @@ def test_who_leaves_for_good_is_not_waited_for() -> None:
     assert group.next_step() == End("c")
     group.leave("c")
     assert carry_out(group) == [End("b"), Pause(0.5), Start("a"), Start("b")]
+
+
+def test_who_is_not_in_the_group_any_more_may_leave_it_again() -> None:
+    group = group_of(dataclasses.replace(ALL, max_restarts=0), "ab")
+    group.fail("a", "why", 0.0)
+    group.leave("a")  # it was given up: its end is heard of after the decision
+    assert standings(group) == "b:leaving"
 
 
 def test_who_joins_in_the_middle_of_a_round_takes_part_in_it() -> None:

@@ -106,6 +106,15 @@ def test_the_system_lane_is_read_first_and_has_room_always() -> None:
     assert _names(box, 1) == ["a"]
 
 
+def test_what_is_urgent_is_read_before_all_else_and_takes_no_credit() -> None:
+    box = _filled("a", "b", "c")
+    box.put_system(Item("s"))
+    box.put_urgent(Item("u1"))
+    box.put_urgent(Item("u2", BYTES_MAX))
+    assert box.bytes_used == 3
+    assert _names(box) == ["u2", "u1", "s", "a", "b", "c"]
+
+
 @virtual
 async def test_a_free_place_is_handed_to_the_first_who_waits() -> None:
     box = _filled("a", "b", "c")
@@ -291,7 +300,7 @@ def test_a_reserved_entry_is_never_dropped_as_the_oldest() -> None:
     assert _names(box) == ["r"]
 
 
-@pytest.mark.parametrize("wake", ["put", "put_reserved", "put_system", "close"])
+@pytest.mark.parametrize("wake", ["put", "put_reserved", "put_system", "put_urgent", "close"])
 def test_waiting_ends_when_something_comes(wake: str) -> None:
     @virtual
     async def scenario() -> None:

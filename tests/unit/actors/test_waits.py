@@ -325,6 +325,11 @@ def test_every_open_deadline_comes_once_in_order(plan: list[tuple[float, bool]])
     run_virtual(scenario)
 
 
+def test_unless_told_otherwise_nobody_of_the_tree_waits_and_nothing_is_handled() -> None:
+    origin = Origin("somebody")
+    assert (origin.name, origin.incarnation, origin.cause_id) == ("somebody", 0, 0)
+
+
 @virtual
 async def test_the_table_knows_who_waits() -> None:
     table, _ = _table()
