@@ -420,6 +420,7 @@ async def test_each_wait_and_its_outcome_are_traced_with_their_cause() -> None:
     for wait in (answered, failed, dropped):
         table.close(wait)
     events = tracer.events()
+    assert {e.actor for e in events} == {"/a"}
     assert [(e.kind, e.type, e.cause_id, e.incarnation, e.msg_id) for e in events[:3]] == [
         ("wait", "/7", 7, 2, 0),
         ("wait", "/8", 8, 2, 0),
