@@ -2,6 +2,7 @@
 # make test     everything that must hold: style, types, imports, tests, comparisons with torch and transformers
 # make check    style, types and imports alone
 # make bench    the benchmarks; each prints one JSON object
+# make mutation damages parts of the runtime, one place at a time, and lists the damage that no test noticed
 # make setup    the virtual environment with the project in it
 # make clean    remove what was made here, models in runs/ excepted
 
@@ -12,7 +13,7 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 MODEL := runs/builtin
 
-.PHONY: help setup train test check bench clean spin
+.PHONY: help setup train test check bench mutation clean spin
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -51,6 +52,13 @@ spin:
 bench: $(VENV)/.installed-bench
 	@for script in tests/benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
 
+# `mutmut show NAME` prints one of those that survived; what is known of them is in docs/experiments.md.
+mutation: $(VENV)/.installed-mutation
+	rm -rf mutants
+	$(BIN)/mutmut run
+	@$(BIN)/mutmut results --all true | sed -E 's/^ *actors\.([a-z]+)\..*: /\1 /' | sort | uniq -c
+	@$(BIN)/mutmut results
+
 # The stamps make a second call quick; they are out of date as soon as pyproject.toml changes.
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	@echo 'Installing crystalline into $(VENV)'
@@ -72,6 +80,11 @@ $(VENV)/.installed-bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m pip install -qq --editable '.[dev,bench]'
 	@touch $@
 
+$(VENV)/.installed-mutation: $(VENV)/.installed-dev
+	@echo 'Installing mutmut into $(VENV)'
+	@$(BIN)/python -m pip install -qq --editable '.[dev,mutation]'
+	@touch $@
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'error: $(PYTHON) is not Python 3.11 or newer: name one, as in `make PYTHON=python3.12`' >&2; exit 1; }
@@ -80,5 +93,5 @@ $(VENV)/bin/python:
 	    rm -rf $(VENV); exit 1; }
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

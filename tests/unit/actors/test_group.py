@@ -76,8 +76,10 @@ def test_who_fails_while_the_group_ends_belongs_to_the_same_round() -> None:
     group = group_of(ALL, "abc")
     group.fail("a", "why", 0.0)
     assert group.next_step() == End("c")
-    assert isinstance(group.fail("b", "because of a", 0.1)[0], Restart)
-    assert isinstance(group.fail("c", "badly", 0.2)[0], Restart)
+    assert group.fail("b", "because of a", 0.1) == (Restart(0.5), []), (
+        "the pause of the round, not one of its own"
+    )
+    assert group.fail("c", "badly", 0.2) == (Restart(0.5), [])
     assert carry_out(group) == [Pause(0.5), Start("a"), Start("b"), Start("c")]
     assert group.fail("a", "again", 0.3) == (Restart(1.0), [])  # the second failure, not the fourth
 
@@ -120,6 +122,7 @@ def test_beyond_the_intensity_those_affected_stay_down(rule: Supervision, lost: 
         carry_out(group)
     decision, others = group.fail("b", "why", 3.0)
     assert isinstance(decision, GiveUp)
+    assert decision.reason.startswith("why (")
     assert "failed 4 times within 10 s" in decision.reason
     assert others == list(lost)
     for member in lost:
@@ -142,12 +145,13 @@ def test_what_was_given_up_does_not_count_against_those_that_remain() -> None:
     assert carry_out(group) == [Pause(0.5), Start("a")]
 
 
-def test_the_failures_of_all_members_count_together() -> None:
+@pytest.mark.parametrize("begun_s", [0.0, 1e6])
+def test_the_failures_of_all_members_count_together(begun_s: float) -> None:
     group = group_of(ALL)
     for at_s, member in enumerate("abc"):
-        group.fail(member, "why", at_s)
+        group.fail(member, "why", begun_s + at_s)
         carry_out(group)
-    assert isinstance(group.fail("d", "why", 3.0)[0], GiveUp)
+    assert isinstance(group.fail("d", "why", begun_s + 3.0)[0], GiveUp)
 
 
 def test_who_leaves_for_good_is_not_waited_for() -> None:
@@ -156,6 +160,13 @@ def test_who_leaves_for_good_is_not_waited_for() -> None:
     assert group.next_step() == End("c")
     group.leave("c")
     assert carry_out(group) == [End("b"), Pause(0.5), Start("a"), Start("b")]
+
+
+def test_who_is_not_in_the_group_any_more_may_leave_it_again() -> None:
+    group = group_of(dataclasses.replace(ALL, max_restarts=0), "ab")
+    group.fail("a", "why", 0.0)
+    group.leave("a")  # it was given up: its end is heard of after the decision
+    assert standings(group) == "b:leaving"
 
 
 def test_who_joins_in_the_middle_of_a_round_takes_part_in_it() -> None:
@@ -169,6 +180,25 @@ def test_who_joins_in_the_middle_of_a_round_takes_part_in_it() -> None:
         Pause(0.5),
         *(Start(member) for member in ("a", "b", "late")),
     ]
+
+
+def test_who_joins_after_the_pause_and_fails_is_not_paused_for_again() -> None:
+    group = group_of(ALL, "a")
+    group.fail("a", "why", 0.0)
+    assert group.next_step() == Pause(0.5)
+    group.pause_is_over()
+    group.is_up("late")
+    assert group.fail("late", "badly", 0.1) == (Restart(0.0), [])
+    assert carry_out(group) == [Start("a"), Start("late")]
+
+
+def test_who_comes_up_although_it_has_been_told_to_end_is_still_ending() -> None:
+    group = group_of(ALL, "ab")
+    group.fail("a", "why", 0.0)
+    assert group.next_step() == End("b")
+    group.is_up("b")
+    assert standings(group) == "a:down b:leaving"
+    assert group.next_step() is None
 
 
 def test_who_joins_when_others_are_given_up_stays() -> None:

@@ -73,6 +73,10 @@ def test_a_failure_is_forgotten_when_the_next_epoch_begins() -> None:
     assert advance(failed, Event.BEGIN, 2).failure is None
 
 
+def test_a_failure_is_one_without_words_too() -> None:
+    assert advance(Lifecycle(State.RUNNING, 1), Event.FAIL, 1) == Lifecycle(State.EPOCH_DONE, 1, "")
+
+
 @pytest.mark.parametrize(
     ("lifecycle", "over"),
     [

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from actors import ActorError
 from actors.errors import UnboundedMailbox
-from actors.mailbox import BYTES_MAX, CAPACITY, Mailbox, Put
+from actors.mailbox import BYTES_MAX, CAPACITY, ROOM_COMPACT_AT, Mailbox, Overflow, Put
 from tests.helpers.virtual_loop import Deadlock, run_virtual, settle, virtual
 
 if TYPE_CHECKING:
@@ -67,12 +67,19 @@ def test_first_in_first_out() -> None:
 
 def test_it_never_grows() -> None:
     box = _filled("a", "b", "c")
+    assert box.closed is False
     assert box.put(Item("d")) is Put.FULL
     assert len(box) == 3
     box.get()
     assert box.put(Item("d")) is Put.ADMITTED
     assert Mailbox[Item]().capacity == CAPACITY == 256
     assert Mailbox[Item]().bytes_max == BYTES_MAX == 2**30
+
+
+@pytest.mark.parametrize("policy", Overflow)
+def test_it_carries_its_policy_which_is_to_wait_unless_told_otherwise(policy: Overflow) -> None:
+    assert Mailbox[Item](1, policy).overflow is policy
+    assert Mailbox[Item]().overflow is Overflow.WAIT
 
 
 @pytest.mark.parametrize("number", [0, -5, 1.5, math.inf, None, "many"])
@@ -97,6 +104,15 @@ def test_the_system_lane_is_read_first_and_has_room_always() -> None:
     for _ in range(999):
         box.get()
     assert _names(box, 1) == ["a"]
+
+
+def test_what_is_urgent_is_read_before_all_else_and_takes_no_credit() -> None:
+    box = _filled("a", "b", "c")
+    box.put_system(Item("s"))
+    box.put_urgent(Item("u1"))
+    box.put_urgent(Item("u2", BYTES_MAX))
+    assert box.bytes_used == 3
+    assert _names(box) == ["u2", "u1", "s", "a", "b", "c"]
 
 
 @virtual
@@ -146,6 +162,24 @@ async def test_who_gave_up_does_not_collect_behind_one_who_is_patient() -> None:
         assert box._room is not None
         assert len(box._room) <= 70
     assert _names(box) == ["a", "b", "c", "patient"]
+
+
+@virtual
+async def test_looking_for_those_who_gave_up_is_rare_however_many_are_patient() -> None:
+    box = _filled("a", "b", "c")
+    patient = 100
+    for _ in range(patient):
+        box.queue_for_room(Item("patient"), _future())
+    room, searched = box._room, 0
+    for _ in range(1000):
+        admitted = _future()
+        box.queue_for_room(Item("x"), admitted)
+        admitted.cancel()
+        assert box._room is not None
+        assert len(box._room) <= 2 * (patient + 1) + ROOM_COMPACT_AT
+        if box._room is not room:
+            room, searched = box._room, searched + 1
+    assert 1 <= searched <= 1000 / patient
 
 
 @virtual
@@ -266,7 +300,7 @@ def test_a_reserved_entry_is_never_dropped_as_the_oldest() -> None:
     assert _names(box) == ["r"]
 
 
-@pytest.mark.parametrize("wake", ["put", "put_reserved", "put_system", "close"])
+@pytest.mark.parametrize("wake", ["put", "put_reserved", "put_system", "put_urgent", "close"])
 def test_waiting_ends_when_something_comes(wake: str) -> None:
     @virtual
     async def scenario() -> None:
@@ -332,7 +366,7 @@ async def test_a_reader_that_unwinds_late_does_not_disarm_the_next_one() -> None
 async def test_there_is_one_reader() -> None:
     box: Mailbox[Item] = Mailbox()
     first = _arrival(box)
-    with pytest.raises(RuntimeError, match="one reader"):
+    with pytest.raises(RuntimeError, match=r"^a mailbox has one reader, and it waits already$"):
         _arrival(box)
     box.put(Item("a"))
     await first

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from actors import ActorError, Expired, Wait, Witness
 from actors.errors import EndlessWait
 from actors.tracing import Tracer
 from actors.waits import COMPACT_AT, OUTSIDE, Deadlines, Origin, WaitTable, find_path
-from tests.helpers.virtual_loop import run_virtual, virtual
+from tests.helpers.virtual_loop import Deadlock, run_virtual, settle, virtual
 
 A = Origin("/a", 1)
 
@@ -169,7 +170,9 @@ async def test_one_that_raises_does_not_take_the_others_along() -> None:
     deadlines.add(2.0, Bell(rung, "third"))
     await asyncio.sleep(3)
     assert rung == ["first", "second", "third"]
-    assert [str(context["exception"]) for context in reported] == ["a fault"]
+    assert [(context["message"], str(context["exception"])) for context in reported] == [
+        ("a deadline failed", "a fault")
+    ]
 
 
 def _held(deadlines: Deadlines) -> int:
@@ -202,6 +205,48 @@ async def test_the_heap_stays_within_twice_the_open_ones_when_they_have_lasted_f
         assert _held(deadlines) <= 2 * len(is_open) + 2 * COMPACT_AT
     assert len(rung) == 1000
     assert len(deadlines) == len(is_open)
+
+
+@virtual
+async def test_what_is_closed_does_not_collect_behind_those_that_are_patient() -> None:
+    """In the heap, and never at its top, it has to be cleared out; which costs little if that is rare."""
+    table, deadlines = _table()
+    loop, rung = asyncio.get_running_loop(), list[str]()
+    patient = [table.open(A, "/b", "patient", 1e6 + number, Witness.TIMER) for number in range(100)]
+    heap, rebuilt = deadlines._heap, 0
+    for _ in range(1000):
+        wait = table.open(A, "/b", "short", 2e6, Witness.TIMER)
+        deadlines.add(loop.time() + 0.5, Bell(rung, "between"))
+        await asyncio.sleep(1)
+        table.close(wait)
+        assert _held(deadlines) <= 2 * (len(patient) + 1) + COMPACT_AT + 1
+        if deadlines._heap is not heap:
+            heap, rebuilt = deadlines._heap, rebuilt + 1
+    assert len(rung) == 1000
+    assert len(deadlines) == len(patient)
+    assert 1 <= rebuilt <= 1000 / len(patient)
+
+
+@virtual
+async def test_clearing_out_those_that_are_closed_leaves_the_others_on_time() -> None:
+    table, deadlines = _table()
+    loop, random, late_s = asyncio.get_running_loop(), Random(0), list[float]()
+    waits = [table.open(A, "/b", "one of many", random.uniform(10, 20), Witness.TIMER) for _ in range(500)]
+    for wait in waits:
+        wait.future.add_done_callback(lambda _, wait=wait: late_s.append(loop.time() - wait.deadline_s))  # type: ignore[misc] # a default
+    deadlines.add(1.0, Bell([], "takes them in"))
+    await asyncio.sleep(2)
+    closed = random.sample(waits, 400)
+    for wait in closed:
+        table.close(wait)
+    await settle()
+    late_s.clear()
+    deadlines._limit = COMPACT_AT
+    deadlines.add(3.0, Bell([], "clears them out"))
+    await asyncio.sleep(2)
+    assert _held(deadlines) == len(deadlines) == len(waits) - len(closed)
+    await asyncio.sleep(20)
+    assert late_s == [0.0] * (len(waits) - len(closed))
 
 
 @virtual
@@ -238,6 +283,32 @@ async def test_closing_all_leaves_no_timer() -> None:
     assert len(deadlines) == 0
 
 
+@virtual
+async def test_what_was_dropped_does_not_come_with_what_is_set_later() -> None:
+    table, deadlines = _table()
+    rung: list[str] = []
+    deadlines.add(1.0, Bell(rung, "dropped"))
+    wait = table.open(A, "/b", "dropped, too", 1.0, Witness.TIMER)
+    deadlines.close()
+    assert len(deadlines) == 0
+    deadlines.add(2.0, Bell(rung, "later"))
+    await asyncio.sleep(3)
+    assert rung == ["later"]
+    assert wait.open
+
+
+def test_closing_leaves_nothing_to_come() -> None:
+    async def scenario() -> None:
+        table, deadlines = _table()
+        deadlines.add(1.0, Bell([], "never"))
+        table.open(A, "/b", "a reply", 0.5, Witness.TIMER)
+        deadlines.close()
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(Deadlock, match=r"blocked at 0\.0 s and no timer is set"):
+        run_virtual(scenario)
+
+
 @given(st.lists(st.tuples(st.floats(0, 100), st.booleans()), max_size=80))
 def test_every_open_deadline_comes_once_in_order(plan: list[tuple[float, bool]]) -> None:
     async def scenario() -> None:
@@ -252,6 +323,11 @@ def test_every_open_deadline_comes_once_in_order(plan: list[tuple[float, bool]])
         assert rung == [str(number) for _, number in sorted(still_open)]
 
     run_virtual(scenario)
+
+
+def test_unless_told_otherwise_nobody_of_the_tree_waits_and_nothing_is_handled() -> None:
+    origin = Origin("somebody")
+    assert (origin.name, origin.incarnation, origin.cause_id) == ("somebody", 0, 0)
 
 
 @virtual
@@ -285,6 +361,7 @@ async def test_a_waiter_is_forgotten_once_it_waits_for_nothing() -> None:
     assert table.idle("/a")
     table.forget("/a")
     table.forget("/never seen")
+    assert "/a" not in table._by_waiter
     assert list(table) == [outside]
 
 
@@ -343,13 +420,14 @@ async def test_each_wait_and_its_outcome_are_traced_with_their_cause() -> None:
     for wait in (answered, failed, dropped):
         table.close(wait)
     events = tracer.events()
-    assert [(e.kind, e.type, e.cause_id, e.incarnation) for e in events[:3]] == [
-        ("wait", "/7", 7, 2),
-        ("wait", "/8", 8, 2),
-        ("wait", "/9", 9, 2),
+    assert {e.actor for e in events} == {"/a"}
+    assert [(e.kind, e.type, e.cause_id, e.incarnation, e.msg_id) for e in events[:3]] == [
+        ("wait", "/7", 7, 2, 0),
+        ("wait", "/8", 8, 2, 0),
+        ("wait", "/9", 9, 2, 0),
     ]
-    assert [(e.type, e.detail) for e in events[3:]] == [
-        ("/7", "answered"),
-        ("/8", "LookupError"),
-        ("/9", "given up"),
+    assert [(e.kind, e.type, e.cause_id, e.incarnation, e.msg_id, e.detail) for e in events[3:]] == [
+        ("wait_end", "/7", 7, 2, 0, "answered"),
+        ("wait_end", "/8", 8, 2, 0, "LookupError"),
+        ("wait_end", "/9", 9, 2, 0, "given up"),
     ]
