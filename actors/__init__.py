@@ -6,6 +6,7 @@ error that says who waited for whom, why, and since when.
 
 from actors.actor import Actor, on
 from actors.context import Context
+from actors.epochs import Epoch
 from actors.errors import (
     ActorDown,
     ActorError,
@@ -59,6 +60,7 @@ __all__ = [
     "DaemonExecutor",
     "Down",
     "EndlessWait",
+    "Epoch",
     "EpochFailed",
     "Event",
     "Expired",

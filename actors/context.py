@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from actors.actor import Actor
     from actors.cell import Cell
+    from actors.epochs import Epoch
     from actors.jobs import JobToken
     from actors.messages import ActorRef, Request
     from actors.supervision import Supervision
@@ -309,11 +310,12 @@ class Context:
 
     def epoch(
         self, epoch: int, children: Iterable[ActorRef[Any]] | None = None, *, timeout_s: float
-    ) -> AbstractAsyncContextManager[None]:
-        """Run one epoch with children: `async with ctx.epoch(n, ctx.children, timeout_s=60): ...`.
+    ) -> AbstractAsyncContextManager[Epoch]:
+        """Run one epoch with children: `async with ctx.epoch(n, ctx.children, timeout_s=60) as epoch: ...`.
 
         Entering begins epoch n here and in every child; leaving, each child has ended it or is down. When
-        the body raises, the epoch has failed here and in the children.
+        the body raises, the epoch has failed here and in the children. A child that is started again
+        meanwhile takes part again, without what it had done before: `epoch.restarted` names those.
 
         Args:
             epoch: its number, larger than that of the last one.

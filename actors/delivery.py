@@ -43,6 +43,7 @@ __all__ = ["Ask", "Delivery", "Entry", "Recipient", "Told"]
 MONITOR: Final = Witness.MONITOR
 ADMITTED: Final = Put.ADMITTED
 FAILURE: Final = schema_of(Failure)
+EPITAPHS_MAX: Final = 256
 # A parent asks each of these at most once at a time, and an epoch must not hang on a mailbox that is full.
 RESERVED: Final = frozenset({schema_of(BeginEpoch), schema_of(FinishEpoch)})
 
@@ -173,6 +174,7 @@ class Delivery:
         "clock",
         "codec",
         "dead_letters",
+        "epitaphs",
         "loop",
         "messages",
         "open",
@@ -190,6 +192,7 @@ class Delivery:
         self.recipients: dict[str, Recipient] = {}
         self.messages = 0
         self.dead_letters: Counter[str] = Counter()
+        self.epitaphs: dict[int, str] = {}
         self.open = True
         self._ids = waits.ids
 
@@ -197,6 +200,12 @@ class Delivery:
     def asks(self) -> dict[int, Ask]:
         """The asks under way, by number."""
         return {wait.wait_id: wait for wait in self.waits if isinstance(wait, Ask)}
+
+    def remember_end(self, ref: ActorRef[Any], reason: str) -> None:
+        """Keep the reason of an end for whoever asks later; the oldest are forgotten."""
+        self.epitaphs[ref.uid] = reason
+        if len(self.epitaphs) > EPITAPHS_MAX:
+            del self.epitaphs[next(iter(self.epitaphs))]
 
     def locate(self, ref: ActorRef[Any]) -> Recipient | None:
         """Return who lives at `ref`, None if it has ended for good."""
@@ -277,7 +286,7 @@ class Delivery:
             raise SystemClosed(f"the actor system is closed: {ref} cannot be asked")
         recipient = self.recipients.get(ref.path)
         if recipient is None or recipient.ref.uid != ref.uid:
-            raise ActorDown(ref.path, "no such actor")
+            raise ActorDown(ref.path, self.epitaphs.get(ref.uid, "no such actor"))
         packed = self.codec.pack(body)
         if not recipient.takes_asks:
             self._refuse(origin, packed[0].tag, "never answers")

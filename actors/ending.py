@@ -12,6 +12,7 @@ Functions of a cell; the part of it that serves messages is `Cell` itself.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Final
 
 from actors import watching
@@ -37,6 +38,7 @@ DRAIN_SHARE: Final = 0.4
 CHILDREN_SHARE: Final = 0.8
 STOP_S: Final = 5.0
 
+LOGGER: Final = logging.getLogger("actors")
 WAKE: Final = Told(Codec().pack(Wake()), OUTSIDE, 0)
 
 
@@ -145,14 +147,10 @@ def finalise(cell: Cell, reason: str, *, failed: bool) -> None:
         cell.trace("restart", detail=f"in {decision.delay_s:g} s")
         if cell.siblings is None:
             cell.restart_alarm = cell.host.alarm(decision.delay_s, cell.start)
-    elif (
-        failed
-        and not starting
-        and cell.parent is not None
-        and cell.spec.supervision
-        and cell.spec.supervision.escalate
-    ):
-        cell.parent.fail_from_child(f"{cell.ref} is lost: {final}")
+    elif failed and not starting and cell.spec.supervision is not None:
+        LOGGER.warning("%s is lost for good: %s", cell.ref, final)
+        if cell.parent is not None and cell.spec.supervision.escalate:
+            cell.parent.fail_from_child(f"{cell.ref} is lost: {final}")
     if not restarting:
         watching.forget(cell)
     if cell.siblings is not None:
@@ -208,6 +206,7 @@ def _leave_tree(cell: Cell, reason: str) -> None:
     if cell.siblings is not None:
         cell.siblings.leave(cell)
     cell.host.delivery.recipients.pop(cell.ref.path, None)
+    cell.host.delivery.remember_end(cell.ref, reason)
     cell.host.cells.pop(cell.ref.path, None)
     cell.host.waits.forget(cell.ref.path)
     if cell.parent is not None:

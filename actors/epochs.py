@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors import snapshots
 from actors.errors import ActorDown, AskError, EpochFailed, Expired
+from actors.host import Phase
 from actors.lifecycle import Event, Lifecycle, State
 from actors.messages import AbortEpoch, BeginEpoch, EpochState, FinishEpoch
 from actors.reasons import describe
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
 
     from actors.cell import Cell
     from actors.context import Context
+    from actors.host import Host
     from actors.messages import ActorRef
     from actors.waits import Wait
 
-__all__ = ["EpochWaits", "Scope", "abort", "begin", "finish", "join_running", "open_epoch"]
+__all__ = ["Epoch", "EpochWaits", "Scope", "abort", "begin", "finish", "join_running", "open_epoch"]
 
 
 @dataclass(slots=True)
@@ -49,6 +51,33 @@ class Scope:
     children: tuple[ActorRef[Any], ...]
     deadline_s: float
     finishing: bool = False
+
+
+class Epoch:
+    """An epoch under way, as the actor that runs it sees it.
+
+    Attributes:
+        number: of the epoch.
+    """
+
+    __slots__ = ("_host", "_lives", "number")
+
+    def __init__(self, host: Host, scope: Scope) -> None:
+        self.number = scope.epoch
+        self._host = host
+        self._lives = {ref: life for ref in scope.children if (life := self._life(ref))}
+
+    def _life(self, ref: ActorRef[Any]) -> int:
+        """Which incarnation takes part, or will when it is back; 0 when there is no such actor any more."""
+        cell = self._host.cells.get(ref.path)
+        if cell is None or cell.ref != ref:
+            return 0
+        return cell.incarnation + (cell.phase is Phase.RESTARTING)
+
+    @property
+    def restarted(self) -> tuple[ActorRef[Any], ...]:
+        """Children that have lost a life since the epoch began, and with it what they had done in it."""
+        return tuple(ref for ref, life in self._lives.items() if self._life(ref) != life)
 
 
 class EpochWaits:
@@ -91,14 +120,14 @@ class EpochWaits:
 @asynccontextmanager
 async def open_epoch(
     ctx: Context, epoch: int, children: Iterable[ActorRef[Any]], deadline_s: float
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Epoch]:
     """Run one epoch in the actor of `ctx` and in `children`; see `Context.epoch`."""
     cell = ctx.live()  # here and not where the scope was made: the incarnation may have ended in between
     cell.move(Event.BEGIN, epoch)
     scope = cell.scope = Scope(epoch, tuple(children), deadline_s)
     try:
         await _begin_children(cell, scope)
-        yield
+        yield Epoch(cell.host, scope)
         await _finish_children(cell, scope)
         await snapshots.take(cell)
     except BaseException as error:

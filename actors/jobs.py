@@ -95,6 +95,9 @@ class JobExecutor(Protocol):
     def stacks(self) -> dict[str, str]:
         """What each job is doing now, by name."""
 
+    def under_way(self) -> list[Future[Any]]:
+        """The jobs that have begun and not ended."""
+
 
 class _Item:
     __slots__ = ("args", "fn", "future", "kwargs", "worker")
@@ -248,6 +251,11 @@ class DaemonExecutor(Executor):
             for worker in busy
             if worker.ident in frames
         }
+
+    def under_way(self) -> list[Future[Any]]:
+        """The jobs that have begun and not ended."""
+        with self._lock:
+            return [future for future, item in self._items.items() if item.worker is not None]
 
     def at_work(self, stuck: Container[threading.Thread] = ()) -> bool:
         """Whether a job will end although the threads in `stuck` never do.

@@ -41,6 +41,8 @@ __all__ = ["SHUTDOWN_S", "ActorSystem", "ShutdownReport", "TreeNode"]
 LOGGER: Final = logging.getLogger("actors")
 
 SHUTDOWN_S = 10.0
+# How long a shutdown waits for jobs that have been told that nobody waits for them any more.
+JOB_GRACE_S = 0.5
 # So many survivors a report shows when it is printed.
 SHOWN_MAX: Final = 20
 
@@ -366,6 +368,7 @@ class ActorSystem:
                 ending.begin_stop(cell, now_s + timeout_s, "shutdown")
             for cell in reversed(tops):
                 await ending.stop(cell, OUTSIDE, now_s + timeout_s)
+            await self._let_jobs_leave(now_s + timeout_s)
         finally:
             end.cancel()
             try:
@@ -374,6 +377,18 @@ class ActorSystem:
             finally:
                 report = self._conclude(self._closing_since_s)
         return report
+
+    async def _let_jobs_leave(self, deadline_s: float) -> None:
+        """Give jobs whose tokens were just cancelled a moment of what is left to look at them."""
+        host = self._known()
+        grace_s = min(JOB_GRACE_S, deadline_s - host.loop.time())
+        jobs = [asyncio.wrap_future(job) for job in host.executor.under_way()]
+        if jobs and grace_s > 0:
+            left, _ = await asyncio.wait(jobs, timeout=grace_s)
+            for job in left:
+                job.cancelled() or job.exception()  # seen, so that asyncio does not miss it
+        for job in jobs:
+            job.cancel()
 
     async def _let_strays_unwind(self) -> None:
         """Give tasks that were just cancelled the few turns of the loop that obeying takes."""

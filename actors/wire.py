@@ -18,6 +18,7 @@ is a `ProtocolError`, raised before memory is taken for what a length claims.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import math
 import struct
@@ -151,9 +152,19 @@ class Codec:
             return self._pack_with_care(schema, values, fields, body)
         except (ActorError, TypeError, ValueError, OverflowError, RecursionError) as error:
             self._buffers.clear()  # the codec must not keep the arrays of a message alive
-            if isinstance(error, (MutablePayload, UnregisteredMessage)):
-                raise
-            raise MessageError(f"{schema.tag} cannot be sent: {error}") from error
+            kind = type(error) if isinstance(error, (MutablePayload, UnregisteredMessage)) else MessageError
+            raise kind(f"{self._culprit(schema, body)} cannot be sent: {error}") from error
+
+    def _culprit(self, schema: Schema, body: Any) -> str:
+        """Name the message, and the first of its fields that cannot be packed alone if there is one."""
+        for field in dataclasses.fields(schema.cls):
+            try:
+                self._pack(getattr(body, field.name))
+            except Exception:  # noqa: BLE001 - what it is has been said by then
+                return f"{schema.tag}.{field.name}"
+            finally:
+                self._buffers.clear()
+        return schema.tag
 
     def _pack_with_care(self, schema: Schema, values: tuple[Any, ...], fields: bytes, body: Any) -> Packed:
         """Pack what may be shared if it has not been seen before, and anything else."""
@@ -239,7 +250,14 @@ class Codec:
             return value.item()
         if isinstance(value, ActorRef):
             return msgpack.ExtType(EXT_REF, msgpack.packb((value.path, value.uid)))
-        schema = schema_of(type(value))
+        if isinstance(value, int):
+            raise MessageError("an integer of more than 64 bits does not travel")
+        schema = SCHEMAS.get(type(value))
+        if schema is None:
+            raise UnregisteredMessage(
+                f"a {type(value).__qualname__} does not travel: fields hold None, bool, int, float, str, "
+                "bytes, lists, tuples, dicts, refs, frozen arrays, and classes declared with @message"
+            )
         inner = msgpack.packb((schema.schema_id, schema.values(value)), default=self._extend)
         return msgpack.ExtType(EXT_MESSAGE, inner)
 
@@ -301,7 +319,9 @@ class _Reader:
         except ProtocolError:
             raise
         except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
-            raise ProtocolError(f"not MessagePack that we accept: {error or type(error).__name__}") from None
+            said = str(error) or type(error).__name__
+            why = "the keys of a dict are str or bytes" if "map key" in said else said
+            raise ProtocolError(f"not MessagePack that we accept: {why}") from None
         self._depth -= 1
         _check_containers(value)
         return value

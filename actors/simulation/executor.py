@@ -146,6 +146,10 @@ class SimulatedExecutor:
             for number, job in enumerate(self._at_work.values(), 1)
         }
 
+    def under_way(self) -> list[Future[Any]]:
+        """The jobs that have begun and not ended."""
+        return list(self._at_work)
+
     def leftovers(self) -> list[str]:
         """Jobs that hold a place and that nobody has given up; and those that should have ended."""
         jobs = [*self._queue, *self._at_work.values()]
