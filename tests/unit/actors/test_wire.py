@@ -205,7 +205,7 @@ def test_only_messages_travel() -> None:
         (Plain(1, ("t",)), "wire.plain.text cannot be a tuple"),  # type: ignore[arg-type] # as above
         (Box(Plain(1, 2)), "wire.plain.text cannot be a int"),  # type: ignore[arg-type] # as above
         (Pair(freeze(np.zeros(1)), (1.0,)), "wire.pair.right cannot be a tuple"),  # type: ignore[arg-type] # as above
-        (Box({1: "one"}), "int is not allowed for keys of a dict"),
+        (Box({1: "one"}), "the keys of a dict are str or bytes"),
         (Box([1] * 5000), "5000 exceeds max_array_len"),
     ],
     ids=["int", "none", "tuple", "nested", "array", "keys", "entries"],
