@@ -195,9 +195,8 @@ class Mailbox(Generic[E]):
             waiting, admitted = self._room[0]
             if self._full_for(waiting):
                 return
-            self._room.popleft()
             self._admit(waiting)
-            admitted.set_result(None)
+            admitted.set_result(None)  # so that the next look at who waits finds somebody else
 
     def arrival(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
         """Return a future that is done as soon as there is an entry, or the mailbox is closed.

@@ -206,6 +206,25 @@ async def test_closing_refuses_and_keeps_what_was_admitted() -> None:
     assert len(box) == 0
 
 
+@virtual
+async def test_a_place_that_is_freed_after_closing_is_handed_to_nobody() -> None:
+    box = _filled("a", "b", "c")
+    admitted = _future()
+    box.queue_for_room(Item("d"), admitted)
+    box.close()
+    assert _names(box) == ["a", "b", "c"]
+    assert not admitted.done()
+
+
+@virtual
+async def test_who_has_been_handed_a_place_is_forgotten() -> None:
+    box = _filled("a", capacity=1)
+    for name in "bcd":
+        box.queue_for_room(Item(name), _future())
+    assert _names(box) == ["a", "b", "c", "d"]
+    assert not box._room
+
+
 def test_credit_for_bytes_is_taken_and_given_back() -> None:
     box = _sized(4, 3, 2)
     assert box.bytes_used == 9

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors import Supervision
+from actors import Strategy, Supervision
 from actors.supervision import GiveUp, Restart, on_child_exit
 
 RULE = Supervision(max_restarts=3, window_s=10, backoff_s=0.5, backoff_max_s=1.5)
@@ -37,6 +37,12 @@ def test_beyond_the_intensity_it_is_given_up_with_the_story() -> None:
 
 def test_no_restarts_at_all_give_the_reason_alone() -> None:
     assert on_child_exit("why", [], 0.0, Supervision(max_restarts=0)) == GiveUp("why")
+
+
+def test_a_group_has_a_name_only_where_there_is_a_group() -> None:
+    assert Supervision(strategy=Strategy.REST_FOR_ONE, group="workers").group == "workers"
+    with pytest.raises(ValueError, match="impossible supervision"):
+        Supervision(group="workers")
 
 
 @pytest.mark.parametrize(

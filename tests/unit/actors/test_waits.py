@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import time
 from random import Random
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from actors import ActorError, Expired, Wait, Witness
 from actors.errors import EndlessWait
 from actors.tracing import Tracer
-from actors.waits import COMPACT_AT, OUTSIDE, Deadlines, Origin, WaitTable, find_path
+from actors.waits import COMPACT_AT, OUTSIDE, Deadlines, Origin, WaitTable, clock_of, find_path
 from tests.helpers.virtual_loop import Deadlock, run_virtual, settle, virtual
 
 A = Origin("/a", 1)
@@ -73,6 +74,13 @@ def test_a_wait_without_a_witness_cannot_be_built(witness: object) -> None:
     scenario()
 
 
+@virtual
+async def test_a_wait_says_all_that_is_known_of_it() -> None:
+    wait = _wait(2.0, Witness.JOB_SLOT)
+    assert (wait.wait_id, wait.origin, wait.target, wait.reason) == (1, A, "/b", "a reply")
+    assert (wait.since_s, wait.deadline_s, wait.witness) == (0.0, 2.0, Witness.JOB_SLOT)
+
+
 def test_an_endless_wait_is_an_error_of_the_runtime_and_of_the_value() -> None:
     assert issubclass(EndlessWait, ActorError)
     assert issubclass(EndlessWait, ValueError)
@@ -111,6 +119,20 @@ async def test_expiry_says_who_waited_for_whom_why_and_since_when() -> None:
         await wait.future
     assert str(caught.value) == "/a waited for /b (reply to x) since 1.500 and was given 2 s"
     assert asyncio.get_running_loop().time() == 3.5
+
+
+def test_the_clock_is_the_loops_own_unless_that_is_an_ordinary_one() -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        assert clock_of(loop) is time.monotonic
+    finally:
+        loop.close()
+
+    async def scenario() -> None:
+        virtual_loop = asyncio.get_running_loop()
+        assert clock_of(virtual_loop) == virtual_loop.time
+
+    run_virtual(scenario)
 
 
 @virtual
@@ -421,6 +443,7 @@ async def test_each_wait_and_its_outcome_are_traced_with_their_cause() -> None:
         table.close(wait)
     events = tracer.events()
     assert {e.actor for e in events} == {"/a"}
+    assert {e.detail for e in events[:3]} == {"a reply"}
     assert [(e.kind, e.type, e.cause_id, e.incarnation, e.msg_id) for e in events[:3]] == [
         ("wait", "/7", 7, 2, 0),
         ("wait", "/8", 8, 2, 0),
