@@ -120,8 +120,12 @@ class Schema:
             return False
         for value, (name, classes) in zip(values, self.checks, strict=True):
             if classes is not None and not isinstance(value, classes):
-                raise MessageError(f"{self.tag}.{name} cannot be a {type(value).__name__}")
+                raise MessageError(self._mismatch(name, value, classes))
         return True
+
+    def _mismatch(self, name: str, value: Any, classes: tuple[type, ...]) -> str:
+        declared = " or ".join(cls.__name__ for cls in classes)
+        return f"{self.tag}.{name} cannot be a {type(value).__name__}: it is declared as {declared}"
 
     def build(self, values: tuple[Any, ...]) -> Any:
         """Return the message with these field values.
@@ -139,7 +143,7 @@ class Schema:
             raise ProtocolError(f"{self.tag} cannot be read here: {error}") from error
         for value, (name, classes) in zip(values, checks, strict=False):
             if classes is not None and not isinstance(value, classes):
-                raise ProtocolError(f"{self.tag}.{name} cannot be a {type(value).__name__}")
+                raise ProtocolError(self._mismatch(name, value, classes))
         try:
             return self.cls(*values[: self.arity])
         except Exception as error:  # a class may refuse its own fields in any way
