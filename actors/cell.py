@@ -397,7 +397,8 @@ class Cell:
         delivery = self.host.delivery
         if not isinstance(entry, Ask):
             msg_id, deadline_s = entry.msg_id, delivery.clock() + self.spec.handler_timeout_s
-            self._vigil.over(deadline_s)
+            if deadline_s < self._vigil.looks_s:
+                self._vigil.over(deadline_s)
         elif entry.future.done():
             delivery.dead_letter(entry, "expired in the mailbox", self.origin)
             return None
@@ -427,23 +428,28 @@ class Cell:
             Abandoned: the incarnation was given up meanwhile.
             MessageError: the answer cannot travel.
         """
-        delivery = self.host.delivery
         if run.interrupted is None and self.run is run:
             self.run = None
         else:
             run.end()
+        if isinstance(entry, Ask):
+            self._answer(run, entry, handling.NO_REPLY if answer is None else answer)
+        elif self.host.tracer is not None:
+            self.trace("done", msg_id=entry.msg_id, type_=entry.tag)
+        if run.task is not self._task:
+            raise Abandoned
+
+    def _answer(self, run: Run, ask: Ask, answer: Any) -> None:
+        delivery = self.host.delivery
         try:
-            if isinstance(entry, Ask):
-                delivery.answer(run, entry, handling.NO_REPLY if answer is None else answer)
+            delivery.answer(run, ask, answer)
         except MessageError as error:
-            self._fail_ask(run, entry, error)
+            self._fail_ask(run, ask, error)
             raise
         finally:
             if delivery.tracer is not None:
-                tag = entry.packed[0].tag
+                tag = ask.packed[0].tag
                 delivery.tracer.emit("done", self.path, run.incarnation, run.cause_id, 0, tag)
-        if run.task is not self._task:
-            raise Abandoned
 
     def _survives(self, run: Run, entry: Entry, error: BaseException) -> bool:
         """Account for a handler that has raised, and say whether the actor lives on."""

@@ -146,13 +146,16 @@ class Vigil:
 
     Args:
         cell: the actor.
+
+    Attributes:
+        looks_s: when it looks next; a run that ends later needs nothing done.
     """
 
-    __slots__ = ("_cell", "_looks_s")
+    __slots__ = ("_cell", "looks_s")
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
-        self._looks_s = math.inf  # when it looks next
+        self.looks_s = math.inf
 
     @property
     def open(self) -> bool:
@@ -161,13 +164,13 @@ class Vigil:
 
     def over(self, deadline_s: float) -> None:
         """Watch over a run that has begun."""
-        if deadline_s < self._looks_s:
-            self._looks_s = deadline_s
+        if deadline_s < self.looks_s:
+            self.looks_s = deadline_s
             self._cell.host.deadlines.add(deadline_s, self)
 
     def on_deadline(self) -> None:
         """Interrupt the run that is under way if its time is over."""
-        self._looks_s = math.inf
+        self.looks_s = math.inf
         run = self._cell.run
         if run is None:
             return
