@@ -57,6 +57,7 @@ def test_a_failing_seed_is_told_with_the_command_that_replays_it(
     assert same_story == story
 
 
+@pytest.mark.timeout(240)
 def test_small_scopes_are_explored_and_counted(run: Run) -> None:
     code, result, said = run("--explore")
     assert code == 0
