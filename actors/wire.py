@@ -181,7 +181,7 @@ class Codec:
     def unpack(self, packed: Packed) -> Any:
         """Return what was packed once more, shared with nobody who got it before."""
         schema, fields, buffers, _ = packed
-        return schema.build(_Reader(buffers).read(fields, LEVELS_MAX - 1))
+        return schema.build(_Reader(buffers).read(fields))
 
     def encode(
         self,
