@@ -104,6 +104,18 @@ def test_a_head_has_64_kib_in_a_frame() -> None:
         frame_from_bytes(_laid_out(_head("x" * (room + 1)), []))
 
 
+def test_a_head_has_64_kib_where_it_is_made() -> None:
+    body = Box("x" * (55 * KIB - 5))
+
+    def encoded(to: str) -> Frame:
+        return Codec().encode(Kind.TELL, to, "/from", 1, 0, 0, 0, body)
+
+    room = 1000 + 64 * KIB - len(encoded("x" * 1000).head)
+    assert len(encoded("x" * room).head) == 64 * KIB
+    with pytest.raises(MessageError, match="has addresses that are too long"):
+        encoded("x" * (room + 1))
+
+
 @pytest.mark.parametrize(
     "make", [lambda size: "x" * size, bytes, lambda size: msgpack.ExtType(3, bytes(size))]
 )
@@ -167,9 +179,15 @@ def test_messages_are_32_deep_where_they_are_sent_and_where_they_arrive() -> Non
         Codec().pack(Box(Box(content)))
 
 
-def test_messages_beside_one_another_are_not_nested() -> None:
-    content = tuple(Box(number) for number in range(100))
-    assert Codec().pack(Box(content))[3] == Box(content)
+def test_messages_beside_one_another_are_not_nested_and_make_no_room_for_those_that_are() -> None:
+    beside = tuple(Box(number) for number in range(100))
+    assert Codec().pack(Box(beside))[3] == Box(beside)
+    content: Any = 1
+    for _ in range(33):
+        content = Box(content)
+    for body in (Box(beside, content), Box(content, beside)):
+        with pytest.raises(MessageError, match="messages are nested deeper than 32"):
+            Codec().pack(body)
 
 
 def test_an_array_has_32_dimensions() -> None:
@@ -179,6 +197,25 @@ def test_an_array_has_32_dimensions() -> None:
     assert Codec().decode(described(32)).body.content.shape == (1,) * 32
     with pytest.raises(ProtocolError, match="impossible array shape"):
         Codec().decode(described(33))
+
+
+@pytest.mark.parametrize("shape", [[-1, -3], [True, 3], [3.0], [0, -1]])
+def test_a_shape_is_of_whole_numbers_from_0(shape: list[Any]) -> None:
+    with pytest.raises(ProtocolError, match="impossible array shape"):
+        Codec().decode(Frame(_head(_ext(1, [0, "<f8", shape, "C"])), (bytes(24),)))
+
+
+@pytest.mark.parametrize("shape", [[2], [4], [0], [2**62, 2**62], [0, 2**63], []])
+def test_a_shape_needs_the_bytes_of_its_buffer(shape: list[int]) -> None:
+    with pytest.raises(ProtocolError, match=r"buffer 0 has 24 bytes, but <f8.* needs another number"):
+        Codec().decode(Frame(_head(_ext(1, [0, "<f8", shape, "C"])), (bytes(24),)))
+
+
+@pytest.mark.parametrize("uid", [-1, True, 1.0])
+def test_the_number_of_a_ref_is_a_whole_one_from_0(uid: Any) -> None:
+    assert Codec().decode(Frame(_head(_ext(3, ["/a", 0])))).body == Box(ActorRef("/a", 0))
+    with pytest.raises(ProtocolError, match="a ref is a path and a number"):
+        Codec().decode(Frame(_head(_ext(3, ["/a", uid]))))
 
 
 @pytest.mark.parametrize("surplus", [0, 1])
