@@ -98,10 +98,9 @@ def _is_for_readers(node: ast.AST) -> bool:
     match node:
         case ast.Expr(value=ast.Constant()) | ast.Assign(targets=[ast.Name(id="__all__")]):
             return True
-        case (
-            ast.If(test=ast.Name(id="TYPE_CHECKING"))
-            | ast.Assign(value=ast.Call(func=ast.Name(id="TypeVar")))
-        ):
+        case ast.If(test=ast.Name(id="TYPE_CHECKING")) | ast.AnnAssign(annotation=ast.Name(id="TypeAlias")):
+            return True
+        case ast.Assign(value=ast.Call(func=ast.Name(id="TypeVar"))):
             return True
     return False
 
