@@ -55,6 +55,7 @@ BODY_BYTES_MAX: Final = 55 * 1024  # the rest is room for two addresses of the l
 BUFFER_BYTES_MAX: Final = 1 << 32
 ENTRIES_MAX: Final = 4096
 DEPTH_MAX: Final = 32
+LEVELS_MAX: Final = DEPTH_MAX + 2  # with the head around the fields, and with the leaves
 NUMBER_MAX: Final = 1 << 63
 ALIGNMENT: Final = 64
 HEADER: Final = struct.Struct("<4sBBHIIQ")
@@ -175,7 +176,7 @@ class Codec:
         # What the receiver gets is its own: read back from the bytes, and so checked before it is sent.
         buffers = tuple(self._buffers)
         self._buffers.clear()
-        return schema, fields, buffers, schema.build(_Reader(buffers).read(fields))
+        return schema, fields, buffers, schema.build(_Reader(buffers).read(fields, LEVELS_MAX - 1))
 
     def unpack(self, packed: Packed) -> Any:
         """Return what was packed once more, shared with nobody who got it before."""
@@ -287,20 +288,24 @@ class _Reader:
         self._depth = 0
         self._named: set[int] = set()
 
-    def read(self, data: bytes) -> Any:
+    def read(self, data: bytes, levels: int = LEVELS_MAX) -> Any:
         """Return the value that `data` holds.
+
+        Args:
+            data: a head; or the fields of a message, which will lie in one and have one level less.
+            levels: of containers and what is in them.
 
         Raises:
             ProtocolError: there is something in it, or in its size, that we do not accept.
         """
-        value = self._unpack(data)
+        value = self._unpack(data, levels)
         if len(self._named) < len(self._buffers):
             raise ProtocolError(
                 f"{len(self._buffers)} buffers came, and {len(self._named)} of them are named"
             )
         return value
 
-    def _unpack(self, data: bytes) -> Any:
+    def _unpack(self, data: bytes, levels: int = LEVELS_MAX) -> Any:
         if self._depth > DEPTH_MAX:
             raise ProtocolError(f"messages are nested deeper than {DEPTH_MAX}")
         self._depth += 1
@@ -323,7 +328,7 @@ class _Reader:
             why = "the keys of a dict are str or bytes" if "map key" in said else said
             raise ProtocolError(f"not MessagePack that we accept: {why}") from None
         self._depth -= 1
-        _check_containers(value)
+        _check_containers(value, levels)
         return value
 
     def _extension(self, code: int, payload: bytes) -> Any:
@@ -339,14 +344,14 @@ class _Reader:
         return array
 
 
-def _check_containers(value: Any) -> None:
+def _check_containers(value: Any, levels: int) -> None:
     """Hold what MessagePack itself has read to our limits; without recursion, which depth would exhaust.
 
     Raises:
         ProtocolError: containers are nested too deep, or a timestamp is among them, which is read unasked.
     """
     level = [value]
-    for _ in range(DEPTH_MAX + 2):
+    for _ in range(levels):
         deeper: list[Any] = []
         for item in level:
             if type(item) is tuple:

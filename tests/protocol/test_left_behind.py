@@ -253,6 +253,44 @@ async def test_a_hook_has_a_limit_of_its_own_while_stopping() -> None:
     assert ended
 
 
+@virtual
+@pytest.mark.parametrize("hook", ["on_start", "on_stop"])
+async def test_a_hook_that_returns_after_its_actor_was_given_up_is_heard_no_more(
+    hook: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    returned: list[str] = []
+
+    class Late(Doer):
+        async def on_start(self, ctx: Context) -> None:
+            if hook == "on_start" and not returned:
+                await cling(ctx)
+                returned.append(hook)
+
+        async def on_stop(self, ctx: Context) -> None:
+            if hook == "on_stop" and not returned:
+                await cling(ctx)
+                returned.append(hook)
+
+    async with ActorSystem() as system:
+        starting = asyncio.create_task(system.spawn(Late, {"rest": rest}, name="late"))
+        await settle()
+        if hook == "on_start":
+            starting.cancel()
+            with suppress(asyncio.CancelledError):
+                await starting
+        else:
+            await system.stop(await starting, timeout_s=1.0)
+        returned_before = list(returned)
+        returned.append("from here on nobody clings")
+        ref = await system.spawn(Late, {"rest": rest}, name="late")
+        await asyncio.sleep(30)
+        assert (returned_before, returned[1:]) == ([], [hook])
+        assert [(node.path, node.incarnation) for node in system.tree()] == [("/late", 1)]
+        assert await system.ask(ref, Do("rest"), timeout_s=20) == Done()
+        assert system.statistics()["stray_tasks"] == 0
+    assert not [record for record in caplog.records if "late" in record.getMessage()]
+
+
 async def test_actors_are_refused_in_another_thread() -> None:
     async def from_a_job(ctx: Context) -> None:
         def job(_token: JobToken) -> None:

@@ -175,6 +175,57 @@ def test_escalation_fails_the_parent(busy: bool) -> None:  # noqa: FBT001 - a ca
 
 
 @virtual
+async def test_children_that_are_lost_together_fail_their_parent_once_and_for_the_first() -> None:
+    class Twice(Performer):
+        async def on_start(self, ctx: Context) -> None:
+            await super().on_start(ctx)
+            for name in ("first", "second"):
+                child = await ctx.spawn(Performer, name=name, supervision=supervised(0, escalate=True))
+                ctx.tell_later(1.0, child, Fail())
+
+    log: list[str] = []
+    async with ActorSystem() as system:
+        parent = await system.spawn(Twice, log, name="p", supervision=supervised())
+        with pytest.raises(ActorDown, match="/p/first is lost"):
+            await system.ask(parent, Sleep(50), timeout_s=60)
+        await asyncio.sleep(1)
+        assert [line for line in log if line.startswith("failure /p")] == ["failure /p: ActorError"]
+        assert system.tree()[0].incarnation == 2
+
+
+@virtual
+async def test_a_snapshot_that_raises_in_an_actor_that_fails_already_fails_it_once() -> None:
+    log: list[str] = []
+
+    class Keeping(Escalating):
+        async def snapshot(self, ctx: Context) -> None:
+            try:
+                await asyncio.sleep(10)
+            except asyncio.CancelledError:
+                raise LookupError("no state") from None
+
+        async def restore(self, state: None, ctx: Context) -> None:
+            """Nothing was kept."""
+
+        @on(Echo)
+        async def echo(self, msg: Echo, ctx: Context) -> Note:
+            async with ctx.epoch(1, timeout_s=50):
+                pass
+            return Note(msg.text)
+
+    async with ActorSystem() as system:
+        parent = await system.spawn(Keeping, log, name="p")
+        child: ActorRef[Performer] = ActorRef("/p/child", system._known().cells["/p/child"].ref.uid)
+        asking = asyncio.create_task(system.ask(parent, Echo(), timeout_s=60))
+        await asyncio.sleep(1)
+        system.tell(child, Fail())
+        with pytest.raises(AskFailed, match="LookupError: no state"):
+            await asking
+        await settle()
+    assert len([line for line in log if line.startswith("failure /p:")]) == 1
+
+
+@virtual
 async def test_a_handler_that_swallows_its_cancellation_is_given_up_and_the_actor_restarted() -> None:
     async with ActorSystem() as system:
         log: list[str] = []

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actors import Actor, ActorDown, ActorRef, ActorSystem, AskFailed, Context, Expired, Supervision
+from actors import (
+    Actor,
+    ActorDown,
+    ActorError,
+    ActorRef,
+    ActorSystem,
+    AskFailed,
+    Context,
+    Down,
+    Expired,
+    Supervision,
+    UpwardAsk,
+)
 from tests.helpers.cast import (
     Director,
     Echo,
@@ -309,3 +321,65 @@ async def test_what_an_actor_knows_of_its_place() -> None:
     async with ActorSystem() as system:
         await system.spawn(Parent, name="parent")
         assert seen == ["/parent/child", "/parent", (), 1, 0]
+
+
+@virtual
+async def test_a_tree_has_at_most_100_levels() -> None:
+    refused: list[str] = []
+
+    class Nesting(Actor):
+        async def on_start(self, ctx: Context) -> None:
+            try:
+                await ctx.spawn(Nesting, name="n")
+            except ValueError as error:
+                refused.append(str(error))
+
+    async with ActorSystem() as system:
+        await system.spawn(Nesting, name="n")
+        assert system.statistics()["actors"] == 100
+    assert refused == [f"{'/n' * 20}... is deeper in the tree than 100 levels"]
+
+
+@virtual
+async def test_the_epoch_of_a_grandchild_is_its_parents_affair() -> None:
+    refused: list[str] = []
+
+    class Reaching(Director):
+        async def reach(self, ctx: Context, grandchild: ActorRef[Director]) -> None:
+            with pytest.raises(UpwardAsk) as caught:
+                ctx.epoch(1, children=[grandchild], timeout_s=1.0)
+            refused.append(str(caught.value))
+
+        async def on_down(self, down: Down, ctx: Context) -> None:
+            await self.reach(ctx, ActorRef("/top/a/a1", 0))
+
+    async with ActorSystem() as system:
+        top = await system.spawn(Reaching, [], "top", name="top")
+        a = (await system.ask(top, Spawn("a", 0), timeout_s=1)).ref
+        b = (await system.ask(top, Spawn("b", 0), timeout_s=1)).ref
+        await system.ask(a, Spawn("a1", 0), timeout_s=1)
+        await system.stop(b)
+        await settle()
+        assert system.tree()[0].state == "idle"
+    assert refused == ["/top/a/a1 is no child of /top: its own parent runs its epochs"]
+
+
+@virtual
+async def test_a_foreign_future_that_is_refused_is_left_as_it_is() -> None:
+    """A coroutine that nobody will await is closed; a future may have others who wait for it."""
+    later: list[Context] = []
+
+    class Short(Actor):
+        async def on_start(self, ctx: Context) -> None:
+            later.append(ctx)
+
+    async with ActorSystem() as system:
+        await system.stop(await system.spawn(Short))
+        future = asyncio.get_running_loop().create_future()
+        coroutine = asyncio.sleep(1)
+        for awaitable in (future, coroutine):
+            with pytest.raises(ActorError):
+                await later[0].wait(awaitable, timeout_s=1.0, reason="too late")
+        assert not future.done()
+        with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+            await coroutine

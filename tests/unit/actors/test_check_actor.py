@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import pytest
 
@@ -284,9 +284,32 @@ class Unstarted(Good):
         raise RuntimeError("no such file")
 
 
+class Unkept(Good):
+    async def snapshot(self, ctx: Context) -> Any:
+        raise LookupError("nothing to keep")
+
+    async def restore(self, state: Any, ctx: Context) -> None:
+        """It does not come to this."""
+
+
+class Busy(Actor):
+    """Comes to no epoch: what it was told takes too long."""
+
+    @on(Forget)
+    async def forget(self, msg: Forget, ctx: Context) -> None:
+        await asyncio.sleep(1e6)
+
+
+class Unready(Good):
+    async def on_start(self, ctx: Context) -> None:
+        ctx.tell(await ctx.spawn(Busy, handler_timeout_s=1e6), Forget())
+
+
 @pytest.mark.parametrize(
     ("actor", "found"),
     [
+        (Unkept, "Unkept, in running: .*LookupError: nothing to keep"),
+        (Unready, "Unready, in running: it does not get there: outside waited for /stage"),
         (Raising, r"Raising, in idle: Add\(value=1\) is not answered: AskFailed: .* LookupError: no"),
         (Silent, "Silent, in idle: .* NoReply"),
         (Slow, "Slow, in idle: .* Expired"),
@@ -353,6 +376,30 @@ class Vague(Actor):
 def test_an_answer_of_a_type_that_is_not_known_is_any() -> None:
     assert [(row.answered, row.reply) for row in rows(Vague).values()] == [(True, None), (True, None)]
     check_actor(Vague, [Unknown(), Plain()], seeds=2)
+
+
+T = TypeVar("T")
+
+
+class Marked(Generic[T]):
+    """A base that says nothing about the answer."""
+
+    __slots__ = ()
+
+
+@message("check_actor.boxed")
+class Boxed(Marked[int], Request[Total]):
+    """Asked."""
+
+
+class Unboxing(Actor):
+    @on(Boxed)
+    async def boxed(self, msg: Boxed, ctx: Context) -> Total:
+        return Total(1)
+
+
+def test_the_answer_is_found_among_several_bases() -> None:
+    assert rows(Unboxing)[Boxed].reply is Total
 
 
 def test_rows_say_what_the_contract_says() -> None:

@@ -69,6 +69,16 @@ def test_what_may_travel_passes(value: object) -> None:
     check_message(AnyValue((1, AnyValue(value))))
 
 
+@message("check_message.shrinking")
+class Shrinking:
+    """Loses a key of its table when it is built once more."""
+
+    table: dict[str, int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", dict(list(self.table.items())[1:]))
+
+
 @pytest.mark.parametrize(
     ("bad", "found"),
     [
@@ -84,6 +94,7 @@ def test_what_may_travel_passes(value: object) -> None:
         (AnyValue(2**64), "does not travel: .*64 bits"),
         (Typed("x"), "does not travel: MessageError: .*check_message.typed.number cannot be a str"),  # type: ignore[arg-type] # that is what is wrong
         (Losing(1), r"Losing does not arrive as it was sent: Losing.number was 2 and arrives as 3"),
+        (Shrinking({"a": 1, "b": 2, "c": 3}), r"table was \{'b': 2, 'c': 3\} and arrives as \{'c': 3\}"),
         ("text", "str does not travel: UnregisteredMessage"),
     ],
 )

@@ -404,5 +404,15 @@ def test_a_broken_sink_is_found(broken: type[Memory], found: str) -> None:
         check_sink(broken, lambda: Memory.latest.events)
 
 
+def test_a_sink_that_runs_out_of_space_may_say_so() -> None:
+    class Full(Memory):
+        def write(self, event: TraceEvent) -> None:
+            super().write(event)
+            raise OSError(28, "no space left on device")
+
+    with pytest.raises(OSError, match="no space left"):
+        check_sink(Full, lambda: Memory.latest.events)
+
+
 def test_a_sink_in_memory_passes() -> None:
     check_sink(Memory, lambda: Memory.latest.events)

@@ -180,3 +180,12 @@ def test_refs_are_values_and_show_their_path() -> None:
     assert ref == ActorRef("/root/sphere-3", 7)
     assert ref != ActorRef("/root/sphere-3", 8), "a path may have had another owner before"
     assert str(ref) == "/root/sphere-3"
+
+
+def test_a_message_whose_annotations_name_nothing_cannot_be_read() -> None:
+    @message("messages.unresolved")
+    class Unresolved:
+        value: Nowhere  # type: ignore[name-defined]  # noqa: F821 - that is the point
+
+    with pytest.raises(ProtocolError, match=r"messages\.unresolved cannot be read here: .*Nowhere"):
+        schema_of(Unresolved).build((1,))

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.watchdog import Pulse, Step
+from actors.watchdog import Blockage, Pulse, Step, Watchdog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.host import Host
 
 LIMIT_S = 1.0
 
@@ -78,3 +85,33 @@ def test_a_report_comes_between_a_ping_and_its_answer_and_only_when_it_is_due(
             waited_s = pulse.answer(pulse.number, now_s)
             assert waited_s == (now_s - pinged_s if due else None)
             pinged_s = None
+
+
+class Loop:
+    """Runs, and keeps what it was called with."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Callable[..., object], tuple[object, ...]]] = []
+
+    def is_running(self) -> bool:
+        return True
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: object) -> None:
+        self.calls.append((callback, args))
+
+
+@pytest.mark.parametrize(("took_s", "counted"), [(0.9, []), (2.5, [Blockage("unknown", 2.5, "")])])
+def test_a_blockage_that_nobody_could_look_at_is_counted_without_a_name(
+    took_s: float, counted: list[Blockage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a call that keeps all threads from running: the watchdog's thread wakes when it is over."""
+    now_s = [7.0]
+    monkeypatch.setattr("actors.watchdog.time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    loop = Loop()
+    watchdog = Watchdog(cast("Host", SimpleNamespace(loop=loop, tracer=None)), "watchdog", LIMIT_S)
+    watchdog._look()
+    [(answer, args)] = loop.calls
+    now_s[0] += took_s
+    answer(*args)
+    assert list(watchdog.latest) == counted
+    assert watchdog.count == len(counted)
