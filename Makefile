@@ -2,7 +2,7 @@
 # make test     everything that must hold: style, types, imports, tests, comparisons with torch and transformers
 # make check    style, types and imports alone
 # make bench    the benchmarks; each prints one JSON object
-# make coverage shows what of actors/ the tests do not run, and fails below 97 per cent; a part of make test
+# make coverage shows what of actors/ the tests do not run, and fails below 97 per cent
 # make mutation damages parts of the runtime, one place at a time, and lists the damage that no test noticed
 # make setup    the virtual environment with the project in it
 # make clean    remove what was made here, models in runs/ excepted
@@ -33,7 +33,7 @@ train: $(VENV)/.installed
 	@echo "  $(BIN)/crystalline generate $(MODEL) --prompt 'A class is' --tokens 100"
 
 # pytest comes last, so that its closing line is the last thing on the screen.
-test: spin check coverage $(VENV)/.installed-conformance
+test: spin check $(VENV)/.installed-conformance
 	$(BIN)/python tests/conformance/make_fixtures.py --check
 	$(BIN)/python tests/conformance/check_transformers.py
 	$(BIN)/python -m pytest

@@ -132,7 +132,7 @@ class Codec:
     __slots__ = ("_buffers", "_pack")
 
     def __init__(self) -> None:
-        self._pack = msgpack.Packer(default=self._extend, autoreset=True).pack
+        self._pack = msgpack.Packer(default=self._extend).pack
         self._buffers: list[Any] = []
 
     def pack(self, body: Any) -> Packed:
@@ -152,7 +152,6 @@ class Codec:
                 return schema, fields, (), body
             return self._pack_with_care(schema, values, fields, body)
         except (ActorError, TypeError, ValueError, OverflowError, RecursionError) as error:
-            self._buffers.clear()  # the codec must not keep the arrays of a message alive
             kind = type(error) if isinstance(error, (MutablePayload, UnregisteredMessage)) else MessageError
             raise kind(f"{self._culprit(schema, body)} cannot be sent: {error}") from error
 
@@ -164,7 +163,7 @@ class Codec:
             except Exception:  # noqa: BLE001 - what it is has been said by then
                 return f"{schema.tag}.{field.name}"
             finally:
-                self._buffers.clear()
+                self._buffers.clear()  # the codec must not keep the arrays of a message alive
         return schema.tag
 
     def _pack_with_care(self, schema: Schema, values: tuple[Any, ...], fields: bytes, body: Any) -> Packed:

@@ -118,13 +118,13 @@ def _of_condition(node: ast.AST) -> Iterator[Mutant]:
         case ast.If(test=test) | ast.While(test=test) | ast.IfExp(test=test):
             yield Mutant(node, "test", ast.UnaryOp(ast.Not(), test), _said("negated", test))
         case ast.BoolOp(op=op, values=values):
-            other = ast.Or() if isinstance(op, ast.And) else ast.And()
-            yield Mutant(node, "op", other, _said("and for or", node))
+            other = ast.Or if isinstance(op, ast.And) else ast.And
+            yield Mutant(node, "op", other(), _said("and for or", node))
             for index, part in enumerate(values):
                 yield Mutant(node, "values", values[:index] + values[index + 1 :], _said("dropped", part))
         case ast.Compare(ops=ops):
-            for index, op in enumerate(ops):
-                swapped = [*ops[:index], SWAPS[type(op)](), *ops[index + 1 :]]
+            for index, found in enumerate(ops):
+                swapped = [*ops[:index], SWAPS[type(found)](), *ops[index + 1 :]]
                 yield Mutant(node, "ops", swapped, _said("compared otherwise", node))
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             yield Mutant(node, "operand", ast.UnaryOp(ast.Not(), operand), _said("negated", node))
