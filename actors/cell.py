@@ -8,8 +8,8 @@ into the tree is in `starting`, how an incarnation ends in `ending`.
 Who calls whom, for one request:
 
     Delivery.begin_ask -> Mailbox.put          the request is admitted
-    Cell._serve -> Mailbox.get -> Cell._handle  a handler runs, under a deadline
-    Delivery.reply -> Wait.succeed             whoever asked goes on
+    Cell._serve -> Mailbox.get -> Cell._begin  a handler runs, under a deadline
+    Cell._returned -> Delivery.answer          whoever asked goes on
 """
 
 from __future__ import annotations
@@ -399,7 +399,8 @@ class Cell:
             msg_id, deadline_s = entry.msg_id, delivery.clock() + self.spec.handler_timeout_s
             if deadline_s < self._vigil.looks_s:
                 self._vigil.over(deadline_s)
-        elif entry.future.done():
+        elif entry.future.done() or delivery.clock() > entry.deadline_s:
+            entry.on_deadline()  # the timer comes late to a busy loop
             delivery.dead_letter(entry, "expired in the mailbox", self.origin)
             return None
         else:
@@ -461,6 +462,7 @@ class Cell:
         else:
             self._fail_ask(run, entry, error)
             harmless = isinstance(error, Exception) and type(entry.packed[3]) in handling.RUNTIME_HANDLERS
+            self._told = self._told and not harmless
             return harmless and run.task is self._task
         finally:
             self.trace("done", msg_id=entry.msg_id, type_=entry.tag)

@@ -8,7 +8,7 @@ answer completes the ask's wait, never a mailbox (law 6).
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from actors import errors
@@ -369,7 +369,7 @@ class Delivery:
         Raises:
             MessageError: a message cannot travel; the other asks are given up.
         """
-        begun: list[Ask | AskError] = []
+        begun: deque[Ask | AskError] = deque()
         outcomes: list[Any] = []
         try:
             for ref, body in asks:
@@ -377,11 +377,15 @@ class Delivery:
                     begun.append(self.begin_ask(origin, ref, body, deadline_s))
                 except AskError as error:
                     begun.append(error)
-            for ask in begun:
+            while begun:
+                ask = begun[0]
                 try:
                     outcomes.append(self.open_answer(ask, await ask.future) if isinstance(ask, Ask) else ask)
                 except AskError as error:
                     outcomes.append(error)
+                begun.popleft()
+                if isinstance(ask, Ask):
+                    self.close(ask)
         finally:
             for ask in begun:
                 if isinstance(ask, Ask):

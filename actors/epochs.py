@@ -99,6 +99,8 @@ class EpochWaits:
             if lifecycle.over(epoch):
                 wait.succeed(lifecycle)
                 return
+        # Those that have expired or were left must not collect at an actor that never moves.
+        self._waits = [waiting for waiting in self._waits if waiting[1].open]
         self._waits.append((epoch, wait))
 
     def moved(self, now: Lifecycle) -> None:

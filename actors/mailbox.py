@@ -1,7 +1,7 @@
 """A bounded mailbox with two lanes.
 
-The system lane (stop, down, abort) is read first and never refuses: what may stand in it is bounded by
-what the runtime itself sends, one entry for each end or stop. The user lane gives credit for so many
+The system lane (stop, down, abort) is read first and never refuses: only the runtime sends there, once for
+each end, stop, failed epoch, or first watch. The user lane gives credit for so many
 messages and so many bytes; an entry takes its share when it is admitted and gives it back when it leaves.
 What happens beyond that is the mailbox's policy. Senders that wait for room are served in the order they
 came: a freed place is handed to the first of them at once, so that nobody can step in between.

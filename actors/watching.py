@@ -40,10 +40,12 @@ def watch(host: Host, watcher: Watcher, ref: ActorRef[Any]) -> None:
         down = Down(ref, 0, "no such actor", restarting=False)
         host.delivery.tell_system(watcher.origin, watcher, down)
         return
+    if target in watcher.watched:
+        return  # or whoever watches again whenever it hears of an end would hear of the same one for ever
     target.watchers[watcher.ref.path] = (watcher, watcher.incarnation)
     watcher.watched.append(target)
     _trace(host, "watch", watcher, ref)
-    if target.phase is Phase.RESTARTING:
+    if target.phase is Phase.RESTARTING and target.parent is not watcher:  # a parent has heard of it
         down = Down(ref, target.incarnation, "between two lives", restarting=True)
         host.delivery.tell_system(watcher.origin, watcher, down)
 

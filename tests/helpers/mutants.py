@@ -71,6 +71,8 @@ _START = "self.phase = Phase.STARTING"
 # A mailbox that stays closed would have a restarted actor spin, and never come to a schedule point again.
 _REOPEN = Change(Cell, "start", _START, f"{_START}; self.mailbox.closed = False")
 
+_HAS_ENDED = "elif entry.future.done() or delivery.clock() > entry.deadline_s:"
+
 MUTANTS = (
     Mutant(
         "a reply is dropped",
@@ -287,7 +289,7 @@ MUTANTS = (
     Mutant(
         "an ask that has ended is handled",
         scenarios.impatience,
-        (Change(Cell, "_begin", "elif entry.future.done():", "elif False:"),),
+        (Change(Cell, "_begin", _HAS_ENDED, "elif False:"),),
     ),
     Mutant(
         "who has left goes on being worked for",

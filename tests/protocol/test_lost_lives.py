@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from typing import TYPE_CHECKING
@@ -16,14 +17,16 @@ from actors import (
     ActorSystem,
     AskError,
     Context,
+    Down,
+    Expired,
     JobToken,
     Request,
     Supervision,
     message,
     on,
 )
-from tests.helpers.cast import Echo, Fail, Note, Performer
-from tests.helpers.virtual_loop import virtual
+from tests.helpers.cast import Echo, Fail, Note, Performer, Sleep
+from tests.helpers.virtual_loop import settle, virtual
 
 if TYPE_CHECKING:
     from actors import Epoch
@@ -129,3 +132,74 @@ async def test_a_job_that_obeys_its_token_is_no_survivor() -> None:
             await system.ask(await system.spawn(Performer), Echo(), timeout_s=9.0)
         report = await system.shutdown(timeout_s=2.0)
     assert report.survivors == {}
+
+
+@message("lost_lives.drop")
+class Drop:
+    """Told: lose a child."""
+
+
+class Jealous(Performer):
+    """Watches its child again whenever it hears of it."""
+
+    heard = 0
+
+    async def on_start(self, ctx: Context) -> None:
+        type(self).heard = 0
+        rule = Supervision(backoff_s=5.0)
+        self.child = await ctx.spawn(Performer, name="child", supervision=rule)
+
+    async def on_down(self, down: Down, ctx: Context) -> None:
+        type(self).heard += 1
+        ctx.watch(down.ref)
+
+    @on(Drop)
+    async def drop(self, msg: Drop, ctx: Context) -> None:
+        ctx.tell(self.child, Fail())
+
+
+@virtual
+async def test_who_watches_again_hears_of_one_end_once() -> None:
+    async with ActorSystem() as system:
+        jealous = await system.spawn(Jealous)
+        system.tell(jealous, Drop())
+        await settle(200)
+        assert Jealous.heard == 1
+        assert await system.ask(jealous, Echo("there"), timeout_s=1.0) == Note("there")
+
+
+@message("lost_lives.both")
+class AskBoth(Request[Note]):
+    """Asked: ask a quick child and a slow one at once."""
+
+
+class Waiting(Performer):
+    async def on_start(self, ctx: Context) -> None:
+        self.children = [await ctx.spawn(Performer, name=name) for name in ("fast", "slow")]
+
+    @on(AskBoth)
+    async def both(self, msg: AskBoth, ctx: Context) -> Note:
+        fast, slow = self.children
+        await ctx.ask_all([(fast, Echo()), (slow, Sleep(5.0))], timeout_s=9.0)
+        return Note()
+
+
+@virtual
+async def test_why_waiting_names_who_has_not_answered_yet() -> None:
+    async with ActorSystem() as system:
+        top = await system.spawn(Waiting, name="top")
+        asked = asyncio.create_task(system.ask(top, AskBoth(), timeout_s=9.0))
+        await settle()
+        assert [wait.target for wait in system.why_waiting(top)] == ["/top/slow"]
+        await asked
+
+
+@virtual
+async def test_waits_for_an_epoch_that_expire_do_not_collect() -> None:
+    async with ActorSystem() as system:
+        ref = await system.spawn(Performer, name="idle")
+        for _ in range(20):
+            with pytest.raises(Expired):
+                await system.wait_epoch(ref, 9, timeout_s=0.01)
+        assert system._host is not None
+        assert len(system._host.cells["/idle"].epoch_waits._waits) <= 1
