@@ -421,7 +421,7 @@ def _contiguous_bytes(buffer: Any) -> memoryview:
     """The bytes of a buffer in memory order; Fortran order is kept, as its descriptor says."""
     if isinstance(buffer, np.ndarray):
         buffer = np.asarray(buffer, order="A") if buffer.flags.forc else np.ascontiguousarray(buffer)
-        return memoryview(buffer.reshape(-1, order="A").view(np.uint8) if buffer.size else b"")
+        return memoryview(buffer.reshape(-1, order="A").view(np.uint8))
     return memoryview(buffer).cast("B")
 
 

@@ -68,6 +68,15 @@ def test_a_frame_is_laid_out_as_documented() -> None:
     assert np.array_equal(back.body.content[2].second, second)
 
 
+def test_the_shortest_frame_has_24_bytes() -> None:
+    data = _laid_out(b"", [])
+    assert len(data) == 24
+    frame = frame_from_bytes(data)
+    assert (frame.head, frame.buffers) == (b"", ())
+    with pytest.raises(ProtocolError, match="at least 24 bytes, got 23"):
+        frame_from_bytes(data[:23])
+
+
 def test_the_kinds_have_numbers() -> None:
     assert [(kind.name, kind.value) for kind in Kind] == [
         ("TELL", 0),
@@ -298,6 +307,15 @@ def test_the_field_that_cannot_be_sent_is_named(body: Box, culprit: str) -> None
     with pytest.raises(MessageError, match=rf"^{re.escape(culprit)} cannot be sent: "):
         codec.pack(body)
     assert codec._buffers == []
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1])
+def test_a_number_of_more_than_64_bits_is_refused_as_one(number: int) -> None:
+    for body in (Box(number), Box((1, Box(number)))):
+        with pytest.raises(MessageError, match="an integer of more than 64 bits does not travel"):
+            Codec().pack(body)
+    for end in (2**64 - 1, -(2**63)):
+        assert Codec().pack(Box((end,)))[3] == Box((end,))
 
 
 def test_what_is_unpacked_once_more_is_shared_with_nobody() -> None:
