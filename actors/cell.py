@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from actors.actor import Actor
     from actors.delivery import Entry
+    from actors.later import Later
     from actors.mailbox import Mailbox
     from actors.waits import Wait, Witness
 
@@ -79,6 +80,7 @@ class Cell:
         "host",
         "incarnation",
         "keeper",
+        "later",
         "lifecycle",
         "mailbox",
         "name",
@@ -140,6 +142,7 @@ class Cell:
         self.stop_deadline_s = 0.0
         self.restart_alarm: Alarm | None = None
         self.watched: list[Cell] = []
+        self.later: dict[int, Later] = {}
         self.siblings: siblings.Siblings | None = None
         self.recycled = ""
         self.keeper: snapshots.Keeper | None = None

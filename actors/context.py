@@ -6,7 +6,7 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast, overload
 
-from actors import epochs, starting
+from actors import epochs, later, starting
 from actors.errors import ActorDown, EndlessWait, JobsExhausted, UpwardAsk
 from actors.exits import disown
 from actors.host import HANDLER_TIMEOUT_S
@@ -144,20 +144,17 @@ class Context:
     def tell_later(self, delay_s: float, ref: ActorRef[Any], message: Any) -> None:
         """Send after `delay_s` seconds, if this incarnation still lives then; a full mailbox drops it.
 
+        What is not sent because this incarnation has ended is a dead letter, too.
+
         Raises:
             MessageError: it cannot travel.
+            MailboxFull: `LATER_MAX` messages of this actor wait for their time already.
             ValueError: the delay is negative or not finite.
         """
-        cell, origin = self.live(), self._origin()
-        entry = cell.host.delivery.prepare(origin, message)
+        cell = self.live()
         if not 0 <= delay_s < math.inf:
             raise ValueError(f"cannot tell {ref} after {delay_s} seconds")
-
-        def send() -> None:
-            if cell.incarnation == self._incarnation and cell.has_task:
-                cell.host.delivery.post_or_drop(ref, entry)
-
-        cell.host.alarm(delay_s, send)
+        later.send_later(cell, delay_s, ref, cell.host.delivery.prepare(self._origin(), message))
 
     @overload
     async def ask(self, ref: ActorRef[Any], message: Request[R], *, timeout_s: float | None = None) -> R: ...

@@ -44,6 +44,7 @@ MONITOR: Final = Witness.MONITOR
 ADMITTED: Final = Put.ADMITTED
 FAILURE: Final = schema_of(Failure)
 EPITAPHS_MAX: Final = 256
+UNREAD_MAX: Final = 1024
 # A parent asks each of these at most once at a time, and an epoch must not hang on a mailbox that is full.
 RESERVED: Final = frozenset({schema_of(BeginEpoch), schema_of(FinishEpoch)})
 
@@ -221,7 +222,15 @@ class Delivery:
         """
         packed = self.codec.pack(body)
         self.messages += 1
-        self.post(ref, Told(packed, origin, next(self._ids)))
+        entry = Told(packed, origin, next(self._ids))
+        recipient = self.recipients.get(ref.path)
+        if (
+            self.tracer is not None
+            or recipient is None
+            or recipient.ref.uid != ref.uid
+            or recipient.mailbox.put(entry) is not ADMITTED
+        ):
+            self.post(ref, entry)
 
     def prepare(self, origin: Origin, body: Any) -> Told:
         """Return a message that is ready to be told, now or later.
@@ -270,6 +279,9 @@ class Delivery:
         if self.tracer is not None:
             self._trace("send", origin, entry.msg_id, entry.tag, recipient.ref.path)
         recipient.mailbox.put_system(entry)
+        if not recipient.takes_asks:  # an actor reads on its own; who owns a receiver may have forgotten it
+            for unread in recipient.mailbox.trim_system(UNREAD_MAX):
+                self.dead_letter(unread, "never read")
 
     def begin_ask(self, origin: Origin, ref: ActorRef[Any], body: Any, deadline_s: float) -> Ask:
         """Admit an ask; whoever calls this must `close` it.
@@ -282,11 +294,9 @@ class Delivery:
             SystemClosed: the system is shutting down.
             EndlessWait: the deadline is not finite.
         """
-        if not self.open:
-            raise SystemClosed(f"the actor system is closed: {ref} cannot be asked")
         recipient = self.recipients.get(ref.path)
-        if recipient is None or recipient.ref.uid != ref.uid:
-            raise ActorDown(ref.path, self.epitaphs.get(ref.uid, "no such actor"))
+        if not self.open or recipient is None or recipient.ref.uid != ref.uid:
+            raise self._nobody(origin, ref, body)
         packed = self.codec.pack(body)
         if not recipient.takes_asks:
             self._refuse(origin, packed[0].tag, "never answers")
@@ -311,6 +321,16 @@ class Delivery:
             )
         return ask
 
+    def _nobody(self, origin: Origin, ref: ActorRef[Any], body: Any) -> AskError:
+        """The error of an ask that reaches nobody; the trace has it, too (law 10)."""
+        tag = schema_of(type(body)).tag
+        if not self.open:
+            self._refuse(origin, tag, "the system is closed")
+            return SystemClosed(f"the actor system is closed: {ref} cannot be asked")
+        reason = self.epitaphs.get(ref.uid, "no such actor")
+        self._refuse(origin, tag, f"{ref} is gone: {reason}")
+        return ActorDown(ref.path, reason)
+
     def _check_cycle(self, origin: Origin, ref: ActorRef[Any], tag: str) -> None:
         path = self.waits.path(ref.path, origin.name)
         if path is not None:
@@ -327,6 +347,7 @@ class Delivery:
         if put is Put.FULL and mailbox.overflow is Overflow.DROP_OLDEST:
             put = self._replace_oldest(recipient, ask)
         if put is Put.CLOSED:
+            self._refuse(ask.origin, ask.tag, f"{recipient.ref} is stopping")
             raise ActorDown(recipient.ref.path, "stopping")
         if put is Put.FULL and mailbox.overflow is Overflow.WAIT:
             admitted = self.loop.create_future()

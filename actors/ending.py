@@ -15,7 +15,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from actors import watching
+from actors import later, watching
 from actors.delivery import Told
 from actors.errors import ActorDown, ActorError
 from actors.host import Phase
@@ -184,6 +184,7 @@ def _settle(cell: Cell, down: ActorDown) -> None:
     for wait in cell.host.waits.of(cell.ref.path):  # of tasks that a handler has made and left
         wait.fail(down)
     watching.unwatch_all(cell)
+    later.forget(cell)
     if cell.start_wait is not None:
         cell.start_wait.fail(down)
     for entry in cell.mailbox.drain():

@@ -149,6 +149,10 @@ class Mailbox(Generic[E]):
         self._system.append(entry)
         self._wake()
 
+    def trim_system(self, at_most: int) -> list[E]:
+        """Take out of the system lane, and return, the oldest entries beyond `at_most`."""
+        return [self._system.popleft() for _ in range(len(self._system) - at_most)]
+
     def put_urgent(self, entry: E) -> None:
         """Add an entry to the system lane, before all others."""
         self._system.appendleft(entry)

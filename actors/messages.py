@@ -214,8 +214,8 @@ def _getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
     if len(names) > 1:
         return operator.attrgetter(*names)
     if names:
-        only = operator.attrgetter(names[0])
-        return lambda body: (only(body),)
+        only = names[0]
+        return lambda body: (getattr(body, only),)
     return lambda _body: ()
 
 

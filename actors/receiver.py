@@ -48,7 +48,7 @@ class Receiver:
     def watch(self, ref: ActorRef[Any]) -> None:
         """Receive a `Down` whenever an incarnation of `ref` ends; one at once when nobody lives there now.
 
-        Those need no room: they wait for their reader, whatever the capacity.
+        Those need no room: the latest 1,024 wait for their reader, whatever the capacity.
 
         Raises:
             SystemClosed: the receiver is closed.

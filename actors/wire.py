@@ -404,8 +404,14 @@ def _array(descriptor: Any, buffers: tuple[Any, ...]) -> tuple[np.ndarray[Any, A
 
 
 def frame_to_bytes(frame: Frame) -> bytes:
-    """Lay a frame out for another process. Copies the buffers once."""
+    """Lay a frame out for another process. Copies the buffers once.
+
+    Raises:
+        MessageError: a buffer has more than `BUFFER_BYTES_MAX`, which no receiver would take.
+    """
     parts = [_contiguous_bytes(buffer) for buffer in frame.buffers]
+    if any(len(part) > BUFFER_BYTES_MAX for part in parts):
+        raise MessageError(f"an array of more than {BUFFER_BYTES_MAX} bytes does not leave its process")
     table = struct.pack(f"<{len(parts)}Q", *(len(part) for part in parts))
     pieces: list[bytes | memoryview] = [table, frame.head]
     total = HEADER.size + len(table) + len(frame.head)

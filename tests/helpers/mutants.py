@@ -321,7 +321,7 @@ MUTANTS = (
     Mutant(
         "a reminder outlives the life that set it",
         storms.reminders,
-        (Change(Context, "tell_later", "cell.incarnation == self._incarnation and ", ""),),
+        (Change(ending, "_settle", "later.forget(cell)", "pass"),),
     ),
     Mutant(
         "a foreign awaitable is left behind",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actors import ActorSystem, AskFailed, Context, Expired, JobToken, on
+from actors import ActorDown, ActorSystem, AskFailed, Context, Expired, JobToken, on
 from actors.tracing import EVENT_KINDS, TraceEvent, TraceFile, read_trace
 from tests.helpers.cast import Director, Echo, Fail, Note, Performer, Relay, Sleep, Spawn, supervised
 from tests.helpers.virtual_loop import virtual
@@ -115,6 +115,18 @@ async def test_a_refusal_and_a_move_leave_a_trace() -> None:
     events = system.tracer.events()
     assert [(e.actor, e.type) for e in events if e.kind == "refuse"] == [("outside", "cast.echo")]
     assert [(e.actor, e.type) for e in events if e.kind == "state"] == [("/p", "shutdown(0)")]
+
+
+@virtual
+async def test_an_ask_that_reaches_nobody_leaves_a_trace() -> None:
+    async with ActorSystem(trace=True) as system:
+        ref = await system.spawn(Performer, name="p")
+        await system.stop(ref)
+        with pytest.raises(ActorDown, match="stopped"):
+            await system.ask(ref, Echo(), timeout_s=1)
+    assert system.tracer is not None
+    refused = [event for event in system.tracer.events() if event.kind == "refuse"]
+    assert [(e.actor, e.type, e.detail) for e in refused] == [("outside", "cast.echo", "/p is gone: stopped")]
 
 
 @virtual

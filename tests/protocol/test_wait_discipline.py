@@ -20,11 +20,13 @@ from actors import (
     Context,
     Expired,
     JobToken,
+    MailboxFull,
     UpwardAsk,
     WaitCycle,
     message,
     on,
 )
+from actors.later import LATER_MAX
 from actors.waits import Origin, Witness
 from tests.helpers.cast import Director, Echo, Fail, Note, Performer, Relay, Sleep, Spawn, supervised
 from tests.helpers.virtual_loop import settle, virtual
@@ -369,10 +371,32 @@ async def test_tell_later_comes_later_and_only_while_its_sender_lives() -> None:
         assert log == ["start /performer-1#1"]
         await asyncio.sleep(0.2)
         assert log[-1] == "note from 1"
+        assert "sender ended" not in system.statistics()["dead_letters"]
         await system.ask(ref, Act(), timeout_s=1)
         await system.stop(ref)
+        assert system.statistics()["dead_letters"]["sender ended"] == 1
         await asyncio.sleep(10)
         assert log.count("note from 1") == 1
+
+
+@virtual
+async def test_an_actor_cannot_plan_without_bound() -> None:
+    async def plan(ctx: Context) -> str:
+        for _ in range(LATER_MAX):
+            ctx.tell_later(5, log_keeper, Note("planned"))
+        with pytest.raises(MailboxFull, match=f"{LATER_MAX} messages to send later"):
+            ctx.tell_later(5, log_keeper, Note("too many"))
+        return "planned"
+
+    async with ActorSystem() as system:
+        log: list[str] = []
+        log_keeper = await system.spawn(Performer, log, capacity=2 * LATER_MAX)
+        ref = await system.spawn(Scripted, plan, name="scripted")
+        await system.ask(ref, Act(), timeout_s=1)
+        assert system.statistics()["dead_letters"] == {"too many for later": 1}
+        await asyncio.sleep(6)
+        assert log.count("note planned") == LATER_MAX
+        await system.ask(ref, Act(), timeout_s=1)  # there is room again
 
 
 @virtual

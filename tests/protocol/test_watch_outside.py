@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from actors import ActorRef, ActorSystem, Context, Down, Expired, Request, SystemClosed, message, on
+from actors.delivery import UNREAD_MAX
 from tests.helpers.cast import Director, Fail, Note, Performer, WatchIt, supervised
 from tests.helpers.virtual_loop import settle, virtual
 
@@ -42,6 +43,18 @@ async def test_a_receiver_hears_once_of_every_end() -> None:
         assert (second.ref, second.incarnation, second.restarting) == (ref, 2, False)
         with pytest.raises(Expired):
             await receiver.receive(timeout_s=1)
+
+
+@virtual
+async def test_a_receiver_that_is_never_read_does_not_collect_for_ever() -> None:
+    async with ActorSystem() as system:
+        ref = await system.spawn(Performer)
+        await system.stop(ref)
+        receiver = system.receiver(capacity=1)
+        for _ in range(UNREAD_MAX + 3):
+            receiver.watch(ref)
+        assert len(receiver.mailbox) == UNREAD_MAX
+        assert system.statistics()["dead_letters"] == {"never read": 3}
 
 
 @virtual
