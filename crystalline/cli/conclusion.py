@@ -22,6 +22,10 @@ def conclusion(report: TrainReport) -> list[str]:
     end = "stopped early" if report.interrupted else "done"
     learned = f"{report.parameters:,} parameters, {report.tokens:,} tokens in {report.steps} steps"
     lines = [f"{end}: {learned}, {report.wall_s:.1f} s", *_losses(report)]
+    if report.skipped:
+        lines.append(f"note: {report.skipped} steps were skipped, because a number was not finite")
+    if report.spikes:
+        lines.append(f"note: in {report.spikes} steps the loss stood out; see spike in metrics.jsonl")
     if report.resting:
         lines.append(
             f"note: {report.resting} of {report.spheres} spheres rested, there were {report.shards} shards "
@@ -38,8 +42,13 @@ def whereabouts(report: TrainReport) -> list[str]:
     """
     if report.model is None:
         return []
-    talk = f"crystalline generate {shlex.quote(report.model)} --prompt 'The'"
-    return [f"model: {report.model}", f"talk to it: {talk}"]
+    folder = shlex.quote(report.model)
+    further = [f"go on: crystalline train --resume {folder}"] if report.interrupted else []
+    return [
+        f"model: {report.model}",
+        f"talk to it: crystalline generate {folder} --prompt 'The'",
+        *further,
+    ]
 
 
 def _losses(report: TrainReport) -> list[str]:

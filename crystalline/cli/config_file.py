@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["read_settings", "use_config_file"]
 
 _NOT_SETTINGS = frozenset({"ctx", "data", "config", "return"})
-_TOML_NAMES = {int: "a whole number", float: "a number", bool: "true or false", Path: "a string"}
+_TOML_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    Path: "a string",
+    str: "a string",
+}
 
 
 def use_config_file(ctx: typer.Context, config: Path | None) -> Path | None:
@@ -61,7 +67,7 @@ def read_settings(path: Path, types: Mapping[str, Any]) -> dict[str, Any]:
         wanted = _plain(types[name])
         if not _fits(value, wanted):
             raise SettingError(f"{path}: {key!r} must be {_TOML_NAMES[wanted]}, got {value!r}")
-        settings[name] = value
+        settings[name] = str(value) if wanted is str else value
     return settings
 
 
@@ -91,4 +97,6 @@ def _fits(value: object, wanted: Any) -> bool:
         return isinstance(value, bool) and wanted is bool
     if wanted is float:
         return isinstance(value, int | float)
+    if wanted is str:  # a time or a number of steps is as good without quotes
+        return isinstance(value, str | int)
     return isinstance(value, str if wanted is Path else wanted)

@@ -21,11 +21,15 @@ __all__ = [
     "Force",
     "Heads",
     "Json",
+    "Keep",
     "KvHeads",
     "Layers",
     "Lr",
+    "OnLoss",
+    "OnNonfinite",
     "Out",
     "Quiet",
+    "Resume",
     "SaveEvery",
     "Seed",
     "SeqLen",
@@ -99,12 +103,45 @@ EpochTimeout = Annotated[
     float, typer.Option(help="Seconds after which an epoch has failed.", rich_help_panel=_TREE)
 ]
 
-Out = Annotated[Path, typer.Option(help="Folder for the model; must not exist.", rich_help_panel=_OUTPUT)]
+OnLoss = Annotated[
+    str,
+    typer.Option(
+        metavar="fail|redistribute",
+        help="When a sphere is lost for good: end the training, or let the others do its work.",
+        rich_help_panel=_TREE,
+    ),
+]
+OnNonfinite = Annotated[
+    str,
+    typer.Option(
+        metavar="fail|skip",
+        help="When a loss or gradient is not finite: end the training, or skip the step.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+
+Out = Annotated[
+    Path,
+    typer.Option(
+        help="Folder for the model; must not exist. With --resume: its run.", rich_help_panel=_OUTPUT
+    ),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Go on with the run in this folder, or from this checkpoint; settings and text are its own.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Keep = Annotated[int, typer.Option(help="Checkpoints that stay, the newest.", rich_help_panel=_OUTPUT)]
 Force = Annotated[bool, typer.Option("--force", help="Replace the run in --out.", rich_help_panel=_OUTPUT)]
 SaveEvery = Annotated[
-    int,
+    str,
     typer.Option(
-        help="Save a checkpoint every so many steps; 0: after each epoch only.", rich_help_panel=_OUTPUT
+        metavar="N|TIME",
+        help="Save a checkpoint every N steps, or every 30s, 10m or 2h; 0: after each epoch only.",
+        rich_help_panel=_OUTPUT,
     ),
 ]
 Trace = Annotated[

@@ -77,8 +77,9 @@ def epoch_line(done: EpochDone) -> str:
     """What an epoch came to, in one line."""
     validation = "" if done.val_loss is None else f", validation {done.val_loss:.3f}"
     speed = done.tokens / done.seconds if done.seconds > 0 else 0.0
+    trained = "every step skipped" if done.train_loss is None else f"train {done.train_loss:.3f}"
     return (
-        f"epoch {done.epoch}/{done.epochs} done: train {done.train_loss:.3f}{validation} nats per token, "
+        f"epoch {done.epoch}/{done.epochs} done: {trained}{validation} nats per token, "
         f"{done.step} steps, {speed:,.0f} tokens/s"
     )
 

@@ -15,7 +15,7 @@ from crystalline.cli.entry import INTERRUPTED_EARLY
 from crystalline.cli.output import put_out
 from crystalline.cli.progress import progress
 from crystalline.cli.session import train_until_signal
-from crystalline.data import Corpus
+from crystalline.cli.start import given_options, start_of
 from crystalline.model import ModelConfig
 from crystalline.training import TrainConfig, Trainer
 
@@ -31,6 +31,7 @@ _TRAINING = TrainConfig()
 
 
 def train(
+    ctx: typer.Context,
     data: option.Data = None,
     *,
     vocab_size: option.VocabSize = _MODEL.vocab_size,
@@ -49,54 +50,38 @@ def train(
     weight_decay: option.WeightDecay = _TRAINING.weight_decay,
     clip: option.Clip = _TRAINING.clip,
     seed: option.Seed = _TRAINING.seed,
+    on_nonfinite: option.OnNonfinite = _TRAINING.on_nonfinite,
     spheres: option.Spheres = _TRAINING.spheres,
     shards: option.Shards = _TRAINING.shards,
+    on_loss: option.OnLoss = _TRAINING.on_loss,
     epoch_timeout: option.EpochTimeout = _TRAINING.epoch_timeout_s,
     out: option.Out = Path("runs/crystalline"),
     force: option.Force = False,
-    save_every: option.SaveEvery = _TRAINING.save_every,
+    resume: option.Resume = None,
+    save_every: option.SaveEvery = "10m",
+    keep: option.Keep = _TRAINING.keep,
     trace: option.Trace = None,
     json: option.Json = False,
     quiet: option.Quiet = False,
-    config: option.ConfigFile = None,  # noqa: ARG001  (its callback has used it before we are called)
+    config: option.ConfigFile = None,
 ) -> None:
     """Train a language model on text files.
 
     DATA are text files or folders of them. Progress goes to standard error; the model, its tokenizer and
     its checkpoints go to the folder --out, which `crystalline generate` opens.
 
-    Ctrl-C saves a checkpoint before it ends; a second one ends at once.
+    Ctrl-C saves a checkpoint before it ends; a second one ends at once. A run that has ended before its time
+    goes on with --resume, to the same model as one that was never stopped.
     """
-    model_config = ModelConfig(
-        vocab_size=vocab_size,
-        dim=dim,
-        layers=layers,
-        heads=heads,
-        kv_heads=kv_heads,
-        ffn_dim=ffn_dim,
-        seq_len=seq_len,
-    )
-    train_config = TrainConfig(
-        spheres=spheres,
-        shards=shards,
-        epochs=epochs,
-        steps=steps,
-        batch_size=batch_size,
-        lr=lr,
-        warmup=warmup,
-        weight_decay=weight_decay,
-        clip=clip,
-        val_fraction=val_fraction,
-        seed=seed,
-        save_every=save_every,
-        epoch_timeout_s=epoch_timeout,
-    )
+    options = dict(locals())  # all parameters by name
     console = _console(quiet=quiet)
-    corpus = Corpus.from_paths(data) if data else Corpus.builtin()
-    if corpus.skipped:
-        console.print(_skipped(corpus.skipped), markup=False)
-    trainer = Trainer(model_config, train_config, corpus, out=out, force=force, trace=trace)
-    with progress(console, f"preparing {corpus.name}, {corpus.size_bytes:,} bytes ...") as show:
+    start = start_of(options, given_options(ctx))
+    if start.corpus.skipped:
+        console.print(_skipped(start.corpus.skipped), markup=False)
+    trainer = Trainer(
+        start.model, start.train, start.corpus, out=start.out, force=force, trace=trace, resume=resume
+    )
+    with progress(console, f"preparing {start.corpus.name}, {start.corpus.size_bytes:,} bytes ...") as show:
         report, signalled = anyio.run(train_until_signal, trainer, show)
     if report is not None:
         _conclude(console, report)

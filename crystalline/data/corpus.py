@@ -27,6 +27,8 @@ class Corpus:
         name: what to call it in messages.
         documents: the texts, in a fixed order; at least one, none of them blank.
         skipped: files of a folder that were passed over because they are not UTF-8 text.
+        paths: the files and folders that it was read from, absolute; none for text that Python itself
+            carries, None for text that came from elsewhere.
         fingerprint: SHA-256 (hex) of the documents and their boundaries; the name does not count.
         size_bytes: length of all documents in UTF-8.
 
@@ -37,6 +39,7 @@ class Corpus:
     name: str
     documents: tuple[str, ...] = field(repr=False)
     skipped: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    paths: tuple[str, ...] | None = field(default=None, repr=False, compare=False)
     fingerprint: str = field(init=False)
     size_bytes: int = field(init=False)
 
@@ -74,7 +77,8 @@ class Corpus:
         documents = tuple(text for _, text in met.values() if text is not None)
         skipped = tuple(str(file) for file, text in met.values() if text is None)
         others = len({path.resolve() for path in paths}) - 1
-        return cls(f"{paths[0]} and {others} more" if others else str(paths[0]), documents, skipped)
+        name = f"{paths[0]} and {others} more" if others else str(paths[0])
+        return cls(name, documents, skipped, tuple(str(path.absolute()) for path in paths))
 
     @classmethod
     def from_text(cls, text: str, name: str = "text") -> Corpus:
@@ -94,7 +98,7 @@ class Corpus:
         Raises:
             CorpusError: this Python was installed without its documentation and sources.
         """
-        return cls("the built-in text", builtin_documents())
+        return cls("the built-in text", builtin_documents(), paths=())
 
 
 def _encode(document: str, name: str) -> bytes:

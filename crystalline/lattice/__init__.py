@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crystalline.lattice.packing import KISSING_NUMBER, children, leaves_in_order, parents
+from crystalline.lattice.packing import KISSING_NUMBER, children, parents
 from crystalline.lattice.symmetry import SYMMETRY_ORDER, dominant_group, group_of
 
 __all__ = [
@@ -11,6 +11,5 @@ __all__ = [
     "children",
     "dominant_group",
     "group_of",
-    "leaves_in_order",
     "parents",
 ]

@@ -10,7 +10,7 @@ sphere of the level above in turn, so that any two of these differ by at most on
 
 from __future__ import annotations
 
-__all__ = ["KISSING_NUMBER", "children", "leaves_in_order", "parents"]
+__all__ = ["KISSING_NUMBER", "children", "parents"]
 
 KISSING_NUMBER = 12
 """The most spheres that can touch one sphere, hence the most children of a node."""
@@ -54,25 +54,3 @@ def children(n: int) -> dict[int | None, tuple[int, ...]]:
     for sphere, parent in enumerate(parents(n)):
         grown[parent].append(sphere)
     return {node: tuple(below) for node, below in grown.items()}
-
-
-def leaves_in_order(n: int) -> tuple[int, ...]:
-    """The spheres without children, depth first, so that the leaves below any node are contiguous.
-
-    Raises:
-        ValueError: `n` is negative.
-
-    >>> leaves_in_order(14)[:4]
-    (12, 13, 2, 3)
-    """
-    below = children(n)
-    leaves: list[int] = []
-    # An explicit stack: the children of a node are pushed backwards so that they come off in order.
-    stack = list(reversed(below[None]))
-    while stack:
-        sphere = stack.pop()
-        if below[sphere]:
-            stack.extend(reversed(below[sphere]))
-        else:
-            leaves.append(sphere)
-    return tuple(leaves)

@@ -7,7 +7,7 @@ BLAS to one thread.
 from __future__ import annotations
 
 from crystalline.model.config import ModelConfig
-from crystalline.model.files import load_model, load_tokenizer_json, save_model
+from crystalline.model.files import load_config, load_model, load_tokenizer_json, save_model
 from crystalline.model.parameters import (
     Layout,
     Parameters,
@@ -26,6 +26,7 @@ __all__ = [
     "Workspace",
     "initialise",
     "layout_of",
+    "load_config",
     "load_model",
     "load_tokenizer_json",
     "logits",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["load_model", "load_tokenizer_json", "save_model"]
+__all__ = ["load_config", "load_model", "load_tokenizer_json", "save_model"]
 
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 _TOKENIZER, _TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
@@ -72,7 +72,7 @@ def load_model(folder: Path) -> tuple[ModelConfig, npt.NDArray[np.float32]]:
         ModelFolderError: the folder or a file is missing or damaged, a tensor is missing, unexpected, of
             another shape or type than float32, or holds a value that is not finite.
     """
-    config = _load_config(folder)
+    config = load_config(folder)
     path = _existing(folder, _WEIGHTS)
     held, weights = path.stat().st_size, config.parameter_count()
     if held < weights:
@@ -107,7 +107,12 @@ def load_tokenizer_json(folder: Path) -> str:
     return text
 
 
-def _load_config(folder: Path) -> ModelConfig:
+def load_config(folder: Path) -> ModelConfig:
+    """Read a model's sizes.
+
+    Raises:
+        ModelFolderError: the folder or its config.json is missing or damaged, or names another architecture.
+    """
     path = _existing(folder, _CONFIG)
     try:
         content = json.loads(_read_text(path))

@@ -1,8 +1,10 @@
 """Training on a tree of actors: Root coordinates, spheres compute."""
 
-from crystalline.training.checkpoint import Checkpoint, Progress, load_checkpoint
+from crystalline.training.checkpoint import Checkpoint, load_checkpoint
 from crystalline.training.config import TrainConfig
 from crystalline.training.events import EpochDone, Event, Saved, SphereTime, StepDone, TrainReport
+from crystalline.training.progress import Progress
+from crystalline.training.resume import SavedRun, saved_corpus, saved_run
 from crystalline.training.trainer import Trainer
 
 __all__ = [
@@ -11,10 +13,13 @@ __all__ = [
     "Event",
     "Progress",
     "Saved",
+    "SavedRun",
     "SphereTime",
     "StepDone",
     "TrainConfig",
     "TrainReport",
     "Trainer",
     "load_checkpoint",
+    "saved_corpus",
+    "saved_run",
 ]

@@ -1,66 +1,50 @@
-"""Checkpoints: folders that are complete or absent, and the run folder that holds them.
+"""One checkpoint: a model folder with the state of its training, complete or absent, and checked when read.
 
-    OUT/
-      checkpoints/step-00000120/    the model as the Hugging Face ecosystem reads it, and
-        training/                   progress.json, optimizer.safetensors, manifest.json
-      latest -> checkpoints/step-00000120
-      config.json -> latest/config.json         likewise every other file of the model, so that
-                                                OUT itself is a model folder
+    step-00000120/
+      config.json  model.safetensors  tokenizer.json  tokenizer_config.json
+      training/    progress.json  optimizer.safetensors  manifest.json
 
-A checkpoint is written beside its final name, synced, and renamed. `latest` is one link, replaced in one
-step: a reader sees the old model or the new one, never a mixture.
+The manifest has the SHA-256 of every other file. It is written in one way only, so that a change of any byte
+in it is noticed as well.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
-import shutil
-import threading
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import safetensors.numpy
 
-from crystalline.errors import ModelFolderError, OutputError
-from crystalline.model import ModelConfig, load_model, load_tokenizer_json, save_model
+from crystalline.errors import ModelFolderError
+from crystalline.model import ModelConfig, load_config, load_model, load_tokenizer_json, save_model
 from crystalline.optim import AdamWBuffers
+from crystalline.training.atomic import beside, files, remove, sync
+from crystalline.training.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
     from pathlib import Path
 
     from actors import JobToken
-    from crystalline.training.config import TrainConfig
 
-__all__ = ["KEPT", "Checkpoint", "Progress", "RunFolder", "Snapshot", "check_output", "load_checkpoint"]
+__all__ = [
+    "CHECKPOINTS",
+    "Checkpoint",
+    "Snapshot",
+    "checkpoints_in",
+    "load_checkpoint",
+    "load_record",
+    "write_checkpoint",
+]
 
-KEPT: Final = 2
-"""Checkpoints that stay: the newest, and the one before it in case it is damaged."""
+CHECKPOINTS: Final = "checkpoints"
+"""The folder of a run that holds its checkpoints."""
 
 _TRAINING, _MANIFEST, _PROGRESS = "training", "manifest.json", "progress.json"
 _OPTIMIZER = "optimizer.safetensors"
-_LATEST, _CHECKPOINTS = "latest", "checkpoints"
-_LOCK_S = 0.1
 _REMEDY = "use the checkpoint before it, or train again"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a run has come.
-
-    Attributes:
-        epoch: the last one in which a step was taken, 0 before the first.
-        step: steps taken in the run.
-        step_in_epoch: steps taken in that epoch.
-    """
-
-    epoch: int
-    step: int
-    step_in_epoch: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +62,7 @@ class Checkpoint:
     """What a checkpoint holds.
 
     Attributes:
+        folder: where it is.
         config: sizes of the model.
         buffers: weights and moments, float32.
         progress: how far the run had come.
@@ -86,145 +71,60 @@ class Checkpoint:
         passed_over: what was wrong with newer checkpoints of the run, one text each.
     """
 
+    folder: Path
     config: ModelConfig
     buffers: AdamWBuffers
     progress: Progress
     tokenizer_json: str
-    record: dict[str, object]
+    record: dict[str, Any]
     passed_over: tuple[str, ...] = ()
 
 
-class RunFolder:
-    """Where a run keeps its model.
+def write_checkpoint(
+    token: JobToken, snapshot: Snapshot, folder: Path, tokenizer_json: str, record: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint beside its name, sync it, and give it its name.
 
     Args:
-        path: OUT. Nothing is written there before the first checkpoint is complete.
-        force: replace a folder that an earlier run has left.
-        tokenizer_json: goes into every checkpoint.
-        train: settings to record.
-        data_fingerprint: hash of the text, to record.
-        resumed: the checkpoint in this very folder that the run goes on from; None for a new run.
+        token: of the job.
+        snapshot: what to write.
+        folder: its name; what stands there has never been linked to, and is replaced.
+        tokenizer_json: what the token ids mean.
+        record: what else to say about the run.
 
     Raises:
-        OutputError: `path` exists (and `force` is not given, or it is no run folder), or cannot be written.
+        OSError: the disk is full, or the like; `folder` is not there.
+        JobAbandoned: nobody waits any more; likewise.
     """
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        force: bool,
-        tokenizer_json: str,
-        train: TrainConfig,
-        data_fingerprint: str,
-        resumed: Progress | None = None,
-    ) -> None:
-        self.path = path
-        self._replaces = resumed is None and check_output(path, force=force)
-        self._tokenizer_json = tokenizer_json
-        self._record = {"settings": asdict(train), "data_fingerprint": data_fingerprint}
-        self._newest = "" if resumed is None else _name(resumed)
-        self._lock = threading.Lock()
-
-    def save(self, token: JobToken, snapshot: Snapshot) -> Path:
-        """Write a checkpoint, make it the latest, and drop those that are too old; return its folder.
-
-        Raises:
-            OutputError: it cannot be written; what was there before is as it was, or the new one is whole.
-            JobAbandoned: nobody waits any more; likewise.
-        """
-        try:
-            with self._writing(token):
-                return self._save(token, snapshot)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write the checkpoint of step {snapshot.progress.step} under {self.path}: "
-                f"{error.strerror or error}. What was saved there before is as it was"
-            ) from error
-
-    @contextmanager
-    def _writing(self, token: JobToken) -> Iterator[None]:
-        """One at a time: a save that was given up may still be at it in its thread."""
-        while not self._lock.acquire(timeout=_LOCK_S):
-            token.check()
-        try:
-            token.check()
-            yield
-        finally:
-            self._lock.release()
-
-    def _save(self, token: JobToken, snapshot: Snapshot) -> Path:
-        name = _name(snapshot.progress)
-        folder = self.path / _CHECKPOINTS / name
-        if not self._newest:
-            self._begin(token, snapshot, name)
-        elif self._newest != name:
-            self._write(token, snapshot, folder)
-            _point(self.path / _LATEST, f"{_CHECKPOINTS}/{name}")
-            self._newest = name
-            _sync(self.path)
-            self._prune(name)
-        return folder
-
-    def _begin(self, token: JobToken, snapshot: Snapshot, name: str) -> None:
-        """The first checkpoint: the whole run folder is made beside its name, then takes the place."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with _beside(self.path) as fresh:
-            (fresh / _CHECKPOINTS).mkdir()
-            checkpoint = fresh / _CHECKPOINTS / name
-            self._write(token, snapshot, checkpoint)
-            _point(fresh / _LATEST, f"{_CHECKPOINTS}/{name}")
-            for file in checkpoint.iterdir():
-                _point(fresh / file.name, f"{_LATEST}/{file.name}")
-            _sync(fresh)
-            if self._replaces:
-                _replace(self.path, fresh)
-            else:
-                fresh.rename(self.path)
-        self._newest = name
-        _sync(self.path.parent)
-
-    def _write(self, token: JobToken, snapshot: Snapshot, folder: Path) -> None:
-        with _beside(folder) as fresh:
-            save_model(fresh, snapshot.config, snapshot.buffers.weights, self._tokenizer_json)
-            token.check()
-            training = fresh / _TRAINING
-            training.mkdir()
-            moments = {
-                "first_moment": snapshot.buffers.first_moment,
-                "second_moment": snapshot.buffers.second_moment,
-            }
-            (training / _OPTIMIZER).write_bytes(safetensors.numpy.save(moments))
-            record = {
-                **asdict(snapshot.progress),
-                "weights_sha256": snapshot.weights_sha256,
-                **self._record,
-            }
-            (training / _PROGRESS).write_text(_json(record), encoding="utf-8")
-            token.check()
-            manifest: dict[str, object] = {
-                file.relative_to(fresh).as_posix(): _sha256(file) for file in _files(fresh)
-            }
-            (training / _MANIFEST).write_text(_json(manifest), encoding="utf-8")
-            for file in _files(fresh):
-                _sync(file)
-            _sync(training)
-            _sync(fresh)
-            token.check()
-            if folder.exists():  # left by a save that failed before it could link to it
-                _remove(folder)
-            fresh.rename(folder)
-        _sync(folder.parent)
-
-    def _prune(self, newest: str) -> None:
-        names = sorted(folder.name for folder in (self.path / _CHECKPOINTS).glob("step-*"))
-        older = [name for name in names if name < newest]
-        for name in older[: -(KEPT - 1)]:
-            _remove(self.path / _CHECKPOINTS / name)
+    with beside(folder) as fresh:
+        save_model(fresh, snapshot.config, snapshot.buffers.weights, tokenizer_json)
+        token.check()
+        training = fresh / _TRAINING
+        training.mkdir()
+        moments = {
+            "first_moment": snapshot.buffers.first_moment,
+            "second_moment": snapshot.buffers.second_moment,
+        }
+        (training / _OPTIMIZER).write_bytes(safetensors.numpy.save(moments))
+        progress = {**snapshot.progress.to_json(), "weights_sha256": snapshot.weights_sha256, **record}
+        (training / _PROGRESS).write_text(_json(progress), encoding="utf-8")
+        token.check()
+        manifest = {file.relative_to(fresh).as_posix(): _sha256(file) for file in files(fresh)}
+        (training / _MANIFEST).write_text(_json(manifest), encoding="utf-8")
+        for file in files(fresh):
+            sync(file)
+        sync(training)
+        sync(fresh)
+        token.check()
+        if folder.exists():  # left by a save that failed before it could be linked to
+            remove(folder)
+        fresh.rename(folder)
+    sync(folder.parent)
 
 
-def _name(progress: Progress) -> str:
-    return f"step-{progress.step:08d}"
+def checkpoints_in(run: Path) -> list[Path]:
+    """The checkpoints of a run folder, the newest first; none in a folder that is no run's."""
+    return sorted((run / CHECKPOINTS).glob("step-*"), reverse=True)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -236,11 +136,28 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         ModelFolderError: a file is missing or not as it was written; it is named.
     """
-    candidates = sorted((folder / _CHECKPOINTS).glob("step-*"), reverse=True) or [folder]
     damages: list[str] = []
-    for candidate in candidates:
+    for candidate in checkpoints_in(folder) or [folder]:
         try:
             return _load(candidate, tuple(damages))
+        except ModelFolderError as error:
+            damages.append(str(error))
+    raise ModelFolderError("; ".join(damages))
+
+
+def load_record(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
+    """Read what the newest checkpoint says about its run, without its weights; nothing is verified.
+
+    Returns:
+        The sizes of the model, and the whole of progress.json.
+
+    Raises:
+        ModelFolderError: there is no checkpoint that can be read.
+    """
+    damages: list[str] = []
+    for candidate in checkpoints_in(folder) or [folder]:
+        try:
+            return load_config(candidate), _read_json(candidate / _TRAINING / _PROGRESS)
         except ModelFolderError as error:
             damages.append(str(error))
     raise ModelFolderError("; ".join(damages))
@@ -253,94 +170,17 @@ def _load(folder: Path, damages: tuple[str, ...]) -> Checkpoint:
         if _sha256_or_none(file) != sha256:
             raise ModelFolderError(f"{file} is missing or damaged, it is not what was saved: {_REMEDY}")
     config, weights = load_model(folder)
-    moments = safetensors.numpy.load_file(folder / _TRAINING / _OPTIMIZER)
     record = _read_json(folder / _TRAINING / _PROGRESS)
     try:
+        moments = safetensors.numpy.load_file(folder / _TRAINING / _OPTIMIZER)
         buffers = AdamWBuffers(weights, moments["first_moment"], moments["second_moment"])
-        progress = Progress(**{name: int(str(record[name])) for name in ("epoch", "step", "step_in_epoch")})
-    except (KeyError, ValueError) as error:
+        progress = Progress.from_json(record)
+    except (KeyError, ValueError, OSError, safetensors.SafetensorError) as error:
         raise ModelFolderError(f"{folder} holds no whole training state ({error}): {_REMEDY}") from None
-    return Checkpoint(config, buffers, progress, load_tokenizer_json(folder), record, damages)
-
-
-def check_output(path: Path, *, force: bool) -> bool:
-    """Tell whether an earlier run is to be replaced.
-
-    Raises:
-        OutputError: the place cannot be used.
-    """
-    try:
-        exists = os.path.lexists(path)
-        if exists and not force:
-            raise OutputError(f"{path} exists: choose another --out, or --force to replace it")
-        if exists and not _replaceable(path):
-            raise OutputError(
-                f"{path} exists and holds what was not made by a training run, so --force does not delete "
-                "it: choose another --out"
-            )
-        above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
-        with _beside(above / path.name):  # what is not there yet is made with the first checkpoint
-            return exists
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"cannot write to {path}: {reason}; choose another --out") from error
-
-
-def _replaceable(path: Path) -> bool:
-    """Whether nothing but an earlier run is lost with `path`."""
-    if path.is_symlink() or not path.is_dir():
-        return False
-    return all(_belongs_to_a_run(entry) for entry in path.iterdir())
-
-
-def _belongs_to_a_run(entry: Path) -> bool:
-    if entry.is_symlink():
-        return entry.readlink().parts[0] == (_CHECKPOINTS if entry.name == _LATEST else _LATEST)
-    return entry.name == _CHECKPOINTS and entry.is_dir() and all(map(_is_checkpoint, entry.iterdir()))
-
-
-def _is_checkpoint(folder: Path) -> bool:
-    return folder.name.startswith("step-") and (folder / _TRAINING / _MANIFEST).is_file()
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A fresh folder next to `path`; whatever is still in it at the end is deleted."""
-    # Not `tempfile.mkdtemp`, whose folders only their owner can read: these become the model's.
-    fresh = path.with_name(f".{path.name}.new-{secrets.token_hex(4)}")
-    fresh.mkdir()
-    try:
-        yield fresh
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _point(link: Path, target: str) -> None:
-    """Make or replace a symbolic link in one step."""
-    with _beside(link) as fresh:
-        (fresh / link.name).symlink_to(target)
-        (fresh / link.name).replace(link)
-
-
-def _replace(path: Path, fresh: Path) -> None:
-    """Put `fresh` in the place of the folder `path`, or leave that as it was."""
-    with _beside(path) as aside:
-        path.rename(aside / path.name)
-        try:
-            fresh.rename(path)
-        except OSError:
-            (aside / path.name).rename(path)
-            raise
-
-
-def _remove(folder: Path) -> None:
-    """Delete a folder that must never be seen in part."""
-    with _beside(folder) as aside:
-        folder.rename(aside / folder.name)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (file for file in sorted(folder.rglob("*")) if file.is_file())
+    for buffer in buffers:
+        if buffer.shape != weights.shape or buffer.dtype != weights.dtype:
+            raise ModelFolderError(f"{folder} has moments of another model: {_REMEDY}")
+    return Checkpoint(folder, config, buffers, progress, load_tokenizer_json(folder), record, damages)
 
 
 def _sha256(file: Path) -> str:
@@ -355,15 +195,7 @@ def _sha256_or_none(file: Path) -> str | None:
         return None
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _read_json(path: Path) -> dict[str, object]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
         found = json.loads(content)
@@ -377,5 +209,5 @@ def _read_json(path: Path) -> dict[str, object]:
     return found
 
 
-def _json(content: dict[str, object]) -> str:
+def _json(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=2) + "\n"

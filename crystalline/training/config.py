@@ -16,13 +16,19 @@ _EPOCHS_MAX = 1_000_000
 # 31 years: beyond any use, and deadlines still fit the clock.
 _TIMEOUT_MAX_S = 1e9
 
+_LEAST = {"spheres": 1, "shards": 1, "epochs": 1, "batch_size": 1, "keep": 1}
+_LEAST |= {"warmup": 0, "seed": 0, "save_every": 0}
+_TIMEOUTS = ("epoch_timeout_s", "job_timeout_s")
+_NUMBERS = ("lr", "weight_decay", "clip", "val_fraction", "save_every_s", *_TIMEOUTS)
+_CHOICES = {"on_loss": ("fail", "redistribute"), "on_nonfinite": ("fail", "skip")}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """How to train. Sizes of the model are in `ModelConfig`.
 
-    Everything here but `spheres`, `save_every` and the two timeouts decides the result; those four do not
-    change a bit of it.
+    Everything here decides the result but `spheres`, `save_every`, `save_every_s`, `keep`, `on_loss` and the
+    two timeouts, which do not change a bit of it. `on_nonfinite` matters only where a run would end.
 
     Attributes:
         spheres: workers in the tree, 1 to 1024.
@@ -36,7 +42,13 @@ class TrainConfig:
         clip: largest norm of the gradient; 0 does not clip.
         val_fraction: part of the text's windows held out for validation, in [0, 1).
         seed: of the initial weights and of the order of the data.
-        save_every: steps between checkpoints; 0 saves at the end of each epoch only.
+        save_every: steps between checkpoints; 0 does not count steps. One is saved after each epoch, too.
+        save_every_s: seconds between checkpoints; 0 does not count seconds.
+        keep: checkpoints that stay, the newest ones.
+        on_loss: what happens when a sphere is lost for good: `fail` ends the training, `redistribute` gives
+            its work to its siblings.
+        on_nonfinite: what happens when a loss or a gradient is not finite: `fail` ends the training, `skip`
+            leaves the weights as they are and goes on with the next step.
         epoch_timeout_s: an epoch that takes longer fails.
         job_timeout_s: a sphere whose work on one step takes longer is restarted.
 
@@ -56,27 +68,28 @@ class TrainConfig:
     val_fraction: float = 0.05
     seed: int = 0
     save_every: int = 0
+    save_every_s: float = 600.0
+    keep: int = 2
+    on_loss: str = "fail"
+    on_nonfinite: str = "fail"
     epoch_timeout_s: float = 86_400.0
     job_timeout_s: float = 600.0
 
     def __post_init__(self) -> None:
-        for name in ("spheres", "shards", "epochs", "batch_size"):
-            _check_whole(name, getattr(self, name), 1)
-        for name in ("warmup", "seed", "save_every"):
-            _check_whole(name, getattr(self, name), 0)
+        for name, least in _LEAST.items():
+            _check_whole(name, getattr(self, name), least)
         if self.steps is not None:
             _check_whole("steps", self.steps, 1)
         for name, most in (("spheres", _SPHERES_MAX), ("shards", _SHARDS_MAX), ("epochs", _EPOCHS_MAX)):
             if getattr(self, name) > most:
                 raise SettingError(f"{name} is {getattr(self, name)}: choose at most {most}")
-        for name in ("lr", "weight_decay", "clip", "val_fraction", "epoch_timeout_s", "job_timeout_s"):
+        for name in _NUMBERS:
             _check_number(name, getattr(self, name))
-        for name in ("epoch_timeout_s", "job_timeout_s"):
-            if not 0 < getattr(self, name) <= _TIMEOUT_MAX_S:
-                raise SettingError(
-                    f"{name} is {getattr(self, name)!r}: choose a number of seconds above 0, "
-                    f"at most {_TIMEOUT_MAX_S:.0f}"
-                )
+        for name in _TIMEOUTS:
+            _check_timeout(name, getattr(self, name))
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise SettingError(f"{name} is {getattr(self, name)!r}: choose {' or '.join(choices)}")
         if self.val_fraction >= 1:
             raise SettingError(f"val_fraction is {self.val_fraction}: choose a part in [0, 1)")
 
@@ -91,3 +104,10 @@ def _check_number(name: str, value: object) -> None:
     fits = isinstance(value, int | float) and 0 <= value <= sys.float_info.max
     if isinstance(value, bool) or not fits:
         raise SettingError(f"{name} is {value!r}: choose a finite number, 0 or more")
+
+
+def _check_timeout(name: str, value: float) -> None:
+    if not 0 < value <= _TIMEOUT_MAX_S:
+        raise SettingError(
+            f"{name} is {value!r}: choose a number of seconds above 0, at most {_TIMEOUT_MAX_S:.0f}"
+        )

@@ -25,6 +25,9 @@ class StepDone:
         tokens: real tokens in the step.
         seconds: how long it took.
         busy: for each sphere the part of that time in which it computed.
+        skipped: why the step did not change the weights; empty when it did. Then loss and norm are those that
+            were found, if they are finite, and else 0.
+        spike: whether the loss is far above those of the steps before.
     """
 
     epoch: int
@@ -37,6 +40,8 @@ class StepDone:
     tokens: int
     seconds: float
     busy: tuple[float, ...]
+    skipped: str = ""
+    spike: bool = False
 
 
 @message("crystalline.sphere_time")
@@ -64,7 +69,8 @@ class EpochDone:
         epoch: its number, from 1.
         epochs: planned.
         step: steps of the run so far.
-        train_loss: mean cross-entropy over the epoch's training tokens, nats.
+        train_loss: mean cross-entropy over the epoch's training tokens, nats; None when every step was
+            skipped.
         val_loss: the same over held-out tokens, after the epoch; None without any.
         tokens: training tokens of the epoch.
         seconds: how long its training part took.
@@ -74,7 +80,7 @@ class EpochDone:
     epoch: int
     epochs: int
     step: int
-    train_loss: float
+    train_loss: float | None
     val_loss: float | None
     tokens: int
     seconds: float
@@ -119,6 +125,8 @@ class TrainReport:
         weights_sha256: of the weights at the end.
         sphere_busy: for each sphere the part of the training time in which it computed.
         resting: spheres that had no shard.
+        skipped: steps that did not change the weights, because a number was not finite.
+        spikes: steps whose loss was far above those before.
         interrupted: whether the run was stopped before its planned end.
     """
 
@@ -137,6 +145,8 @@ class TrainReport:
     weights_sha256: str
     sphere_busy: list[float]
     resting: int
+    skipped: int
+    spikes: int
     interrupted: bool
 
     def to_json(self) -> dict[str, Any]:

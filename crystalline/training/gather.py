@@ -1,90 +1,127 @@
-"""Asking several spheres for their parts, until each has answered or hope is lost.
+"""Asking the spheres of a team for their parts, until each part is there or hope is lost.
 
 An answer belongs to the ask it was given to; what is missing is asked for again. Nothing is counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from actors import ActorDown, ActorRef, AskError, AskFailed, Context, Request
+from actors import ActorDown, ActorRef, AskError, AskFailed, Context
 from crystalline.errors import NonFiniteError, TrainingError
+from crystalline.training.messages import Disturbed
+from crystalline.training.team import Run, Team
 
-__all__ = ["Reasons", "ask_each", "gather"]
+__all__ = ["Reasons", "ask_once", "gather"]
 
-R = TypeVar("R")
-Refs = Mapping[ActorRef[Any], Request[R]]
 Reasons = Mapping[ActorRef[Any], str]
+Part = tuple[ActorRef[Any], Run]
 
 
-async def ask_each(
-    ctx: Context, asks: Refs[R], earlier: Reasons | None = None
-) -> tuple[dict[ActorRef[Any], R], Reasons]:
-    """Ask every sphere once.
+@dataclass(slots=True)
+class _Round:
+    """What came of asking everybody once.
+
+    Attributes:
+        answers: in no order.
+        again: the parts of spheres that are being restarted, to be asked for again.
+        orphans: the parts of spheres that are lost for good.
+        reasons: what happened to either.
+    """
+
+    answers: list[Any] = field(default_factory=list)
+    again: list[Part] = field(default_factory=list)
+    orphans: list[Run] = field(default_factory=list)
+    reasons: dict[ActorRef[Any], str] = field(default_factory=dict)
+
+
+async def gather(ctx: Context, team: Team, whole: Any) -> list[Any]:
+    """Ask a team for all parts of `whole`, and again for what was lost; return the answers from low to high.
+
+    Ends because a sphere's supervision allows only so many restarts, and a team has only so many spheres.
 
     Args:
         ctx: of the handler that asks.
-        asks: what to ask of whom.
-        earlier: why spheres failed when they were asked before, for the story.
-
-    Returns:
-        The answers, and the spheres that failed and are being restarted, each with the reason.
+        team: whom to ask; who is lost leaves it.
+        whole: a request with a `run` that can be cut by `part`.
 
     Raises:
         NonFiniteError: a sphere found that the numbers are not finite. Trying again gives the same ones.
-        TrainingError: a sphere is lost for good, did not answer within the handler's time, or does not
-            understand.
+        TrainingError: a sphere is lost for good and the others may not take over, did not answer within the
+            handler's time, or does not understand.
     """
-    refs = list(asks)
-    outcomes = await ctx.ask_all([(ref, asks[ref]) for ref in refs], timeout_s=ctx.remaining_s)
-    answers: dict[ActorRef[Any], R] = {}
-    restarting: dict[ActorRef[Any], str] = {}
-    for ref, outcome in zip(refs, outcomes, strict=True):
+    answers: list[Any] = []
+    parts: Sequence[Part] = team.share(whole.run)
+    reasons: Reasons = {}
+    while parts:
+        found = await _ask_round(ctx, team, whole, parts, reasons)
+        answers += found.answers
+        parts = found.again + [part for run in found.orphans for part in team.share(run)]
+        reasons = found.reasons
+    return sorted(answers, key=lambda answer: answer.lo)
+
+
+async def ask_once(
+    ctx: Context, team: Team, whole: Any, earlier: Reasons | None = None
+) -> tuple[list[Any] | None, Reasons]:
+    """Ask a team for all parts of `whole`, once.
+
+    Returns:
+        The answers from low to high, None when one is missing; and what has happened to those who are being
+        restarted, or are lost.
+
+    Raises:
+        NonFiniteError, TrainingError: as `gather`.
+    """
+    found = await _ask_round(ctx, team, whole, team.share(whole.run), earlier or {})
+    if found.reasons:
+        return None, found.reasons
+    return sorted(found.answers, key=lambda answer: answer.lo), {}
+
+
+async def _ask_round(ctx: Context, team: Team, whole: Any, parts: Sequence[Part], earlier: Reasons) -> _Round:
+    asks = [(ref, whole.part(run)) for ref, run in parts]
+    outcomes = await ctx.ask_all(asks, timeout_s=ctx.remaining_s)
+    found = _Round()
+    for (ref, run), (_, request), outcome in zip(parts, asks, outcomes, strict=True):
         if isinstance(outcome, AskFailed) and outcome.error_type == NonFiniteError.__name__:
             raise NonFiniteError(outcome.error_text) from outcome
-        if _worth_another_try(outcome):
-            restarting[ref] = str(outcome)
+        if _is_setback(outcome, request):
+            found.again.append((ref, run))
+            found.reasons[ref] = str(outcome)
         elif isinstance(outcome, AskError):
-            story = f"; before that, {earlier[ref]}" if earlier and ref in earlier else ""
-            raise TrainingError(f"{ref} could not do its part: {outcome}{story}") from outcome
-        elif not _belongs(outcome, asks[ref]):
+            story = f"{outcome}; before that, {earlier[ref]}" if ref in earlier else str(outcome)
+            if not isinstance(outcome, ActorDown):
+                raise TrainingError(f"{ref} could not do its part: {story}") from outcome
+            team.lose(ref, story)
+            found.orphans.append(run)
+            found.reasons[ref] = story
+        elif not _belongs(outcome, request):
             raise TrainingError(
                 f"{ref} answered something else than it was asked for: {type(outcome).__name__}"
             )
         else:
-            answers[ref] = outcome
-    return answers, restarting
-
-
-async def gather(ctx: Context, asks: Refs[R]) -> list[R]:
-    """Ask every sphere, and again whichever was restarted; return the answers in the order of `asks`.
-
-    Ends because a sphere's supervision allows only so many restarts.
-
-    Raises:
-        TrainingError: as `ask_each`.
-    """
-    answers: dict[ActorRef[Any], R] = {}
-    pending: Refs[R] = asks
-    restarting: Reasons = {}
-    while pending:
-        found, restarting = await ask_each(ctx, pending, restarting)
-        answers |= found
-        pending = {ref: asks[ref] for ref in restarting}
-    return [answers[ref] for ref in asks]
+            found.answers.append(outcome)
+    return found
 
 
 def _belongs(answer: Any, request: Any) -> bool:
     """Results are keyed by what was asked; one under another key is never taken for the right one."""
+    run = (getattr(answer, "lo", None), getattr(answer, "hi", None))
+    return run == request.run and _has_key(answer, request)
+
+
+def _has_key(answer: Any, request: Any) -> bool:
     key = [name for name in ("epoch", "step", "batch", "attempt") if hasattr(request, name)]
-    return (answer.lo, answer.hi) == request.run and all(
-        getattr(answer, name, None) == getattr(request, name) for name in key
-    )
+    return all(getattr(answer, name, None) == getattr(request, name) for name in key)
 
 
-def _worth_another_try(outcome: object) -> bool:
+def _is_setback(outcome: object, request: Any) -> bool:
     """A handler that raised ends its sphere, which is restarted as far as its supervision goes."""
     if isinstance(outcome, AskFailed):
         return outcome.error_type != "NoReply"
+    if isinstance(outcome, Disturbed):
+        return _has_key(outcome, request)
     return isinstance(outcome, ActorDown) and outcome.restarting

@@ -8,12 +8,17 @@ from typing import Any, TypeVar
 import numpy as np
 
 from actors import Request, message
+from crystalline.training.progress import Progress
 
 __all__ = [
     "ApplySlices",
     "ComputeShards",
+    "Disturbed",
     "EpochReport",
     "EvaluateShards",
+    "Flush",
+    "Keep",
+    "Kept",
     "NodeSum",
     "ReduceSlices",
     "Save",
@@ -23,6 +28,7 @@ __all__ = [
     "SliceSquares",
     "SlicesApplied",
     "TrainEpoch",
+    "Written",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -48,7 +54,8 @@ class EpochReport:
     Attributes:
         epoch: its number.
         step: steps of the run so far.
-        train_loss: mean cross-entropy over the epoch's training tokens, nats.
+        train_loss: mean cross-entropy over the epoch's training tokens, nats; None when every step was
+            skipped.
         val_loss: the same over the held-out tokens, after the epoch; None without any.
         tokens: training tokens of the epoch.
         seconds: how long the training part took.
@@ -57,7 +64,7 @@ class EpochReport:
 
     epoch: int
     step: int
-    train_loss: float
+    train_loss: float | None
     val_loss: float | None
     tokens: int
     seconds: float
@@ -80,6 +87,8 @@ class SaveReport:
         tokens: training tokens of the run so far.
         seconds: what its training steps took so far.
         usage: as in `EpochReport`, over the run so far.
+        skipped: steps that did not change the weights.
+        spikes: steps whose loss was far above those before.
     """
 
     folder: str | None
@@ -88,6 +97,46 @@ class SaveReport:
     tokens: int
     seconds: float
     usage: Array
+    skipped: int
+    spikes: int
+
+
+@message("crystalline.keep")
+class Keep(Request["Kept"]):
+    """Asked of the archive: copy the weights as they are now, and write them in your own time.
+
+    Attributes:
+        progress: where the run stands with these weights.
+    """
+
+    progress: Progress
+
+
+@message("crystalline.kept")
+class Kept:
+    """The answer to `Keep`: a copy was made, and the weights may change."""
+
+    step: int
+
+
+@message("crystalline.flush")
+class Flush(Request["Written"]):
+    """Asked of the archive: answer when what was kept has been written."""
+
+
+@message("crystalline.written")
+class Written:
+    """The answer to `Flush`: the newest checkpoint on the disk.
+
+    Attributes:
+        folder: where it is.
+        step: steps of the run in it.
+        weights_sha256: hash of its weights.
+    """
+
+    folder: str
+    step: int
+    weights_sha256: str
 
 
 @message("crystalline.compute_shards")
@@ -220,7 +269,7 @@ class ReduceSlices(Request["SliceSquares"]):
 
     def part(self, run: tuple[int, int]) -> ReduceSlices:
         """The same for a run within this one."""
-        return ReduceSlices(self.step, self.attempt, *run, self.nodes)
+        return replace(self, lo=run[0], hi=run[1])
 
 
 @message("crystalline.slice_squares")
@@ -241,6 +290,7 @@ class ApplySlices(Request["SlicesApplied"]):
 
     Attributes:
         step: the step of the run, from 1.
+        update: counts the steps that change the weights, from 1.
         attempt: names the memory to read the gradient from and to write to.
         lo: first slice.
         hi: behind the last slice.
@@ -249,6 +299,7 @@ class ApplySlices(Request["SlicesApplied"]):
     """
 
     step: int
+    update: int
     attempt: int
     lo: int
     hi: int
@@ -262,18 +313,31 @@ class ApplySlices(Request["SlicesApplied"]):
 
     def part(self, run: tuple[int, int]) -> ApplySlices:
         """The same for a run within this one."""
-        return ApplySlices(self.step, self.attempt, *run, self.learning_rate, self.gradient_scale)
+        return replace(self, lo=run[0], hi=run[1])
 
 
 @message("crystalline.slices_applied")
 class SlicesApplied:
-    """The answer to `ApplySlices`."""
+    """The answer to `ApplySlices`.
+
+    `trouble` says what would not be finite in the new weights or moments; it is empty when all is well.
+    """
 
     step: int
     attempt: int
     lo: int
     hi: int
     usage: Array
+    trouble: str = ""
+
+
+@message("crystalline.disturbed")
+class Disturbed:
+    """Another answer to `ReduceSlices` and `ApplySlices`: one below was lost, so this attempt is void."""
+
+    step: int
+    attempt: int
+    reason: str
 
 
 S = TypeVar("S", ComputeShards, EvaluateShards)

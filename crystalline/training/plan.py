@@ -1,8 +1,7 @@
 """Who sits where in the tree, and who does which part of the work. Pure.
 
-Work is a row of units: the shards of a batch, or the slices of the flat buffer. The leaves of the tree, in
-depth-first order, share it in contiguous runs; a sphere with children is responsible for the runs of all
-leaves below it, which are contiguous too.
+Work is a row of units: the shards of a batch, or the slices of the flat buffer. Whoever has a run of them
+shares it out among its children in contiguous runs, to each in proportion to the leaves it stands for.
 """
 
 from __future__ import annotations
@@ -11,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from crystalline.lattice import children, leaves_in_order
+from crystalline.lattice import children
+from crystalline.training.team import split_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,34 +36,27 @@ class TreePlan:
         object.__setattr__(self, "below", children(self.spheres))
 
     @cached_property
-    def leaf_ranges(self) -> dict[int, Run]:
-        """For each sphere the range of leaves, by depth-first position, that it is responsible for."""
-        ranges: dict[int, Run] = {leaf: (at, at + 1) for at, leaf in enumerate(leaves_in_order(self.spheres))}
+    def leaves(self) -> dict[int, int]:
+        """For each sphere how many of those that compute it stands for: itself, or all below it."""
+        counts: dict[int, int] = {}
         for sphere in reversed(range(self.spheres)):  # a parent's index is below its children's
-            if self.below[sphere]:
-                inner = [ranges[child] for child in self.below[sphere]]
-                ranges[sphere] = (inner[0][0], inner[-1][1])
-        return ranges
+            counts[sphere] = sum(counts[child] for child in self.below[sphere]) or 1
+        return counts
 
-    @property
-    def leaves(self) -> int:
-        """How many spheres have no children: those that compute."""
-        return sum(not self.below[sphere] for sphere in range(self.spheres))
-
-    def run(self, sphere: int, units: int) -> Run:
-        """Which of `units` units a sphere is responsible for, as [lo, hi); empty when it rests."""
-        first, last = self.leaf_ranges[sphere]
-        return first * units // self.leaves, last * units // self.leaves
-
-    def children_at_work(self, sphere: int | None, units: int) -> list[tuple[int, Run]]:
-        """The children of a sphere (None: of Root) that have work, with their runs."""
-        runs = [(child, self.run(child, units)) for child in self.below[sphere]]
-        return [(child, run) for child, run in runs if run[0] < run[1]]
+    def runs(self, units: int) -> dict[int, Run]:
+        """Which of `units` units each sphere is responsible for, as [lo, hi), while none is lost."""
+        found: dict[int | None, Run] = {None: (0, units)}
+        for parent in (None, *range(self.spheres)):
+            below = self.below[parent]
+            if below:
+                parts = split_run(found[parent], [self.leaves[child] for child in below])
+                found.update(zip(below, parts, strict=True))
+        return {sphere: found[sphere] for sphere in range(self.spheres)}
 
     def resting(self, shards: int) -> list[int]:
         """Leaves that get no shard because there are more of them than shards."""
-        leaves = (sphere for sphere in range(self.spheres) if not self.below[sphere])
-        return [leaf for leaf in leaves if len(range(*self.run(leaf, shards))) == 0]
+        runs = self.runs(shards)
+        return [leaf for leaf, (lo, hi) in runs.items() if lo == hi and not self.below[leaf]]
 
 
 def steps_planned(steps_per_epoch: int, epochs: int, most: int | None) -> list[int]:

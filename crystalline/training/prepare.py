@@ -17,10 +17,12 @@ from crystalline.data import (
 )
 from crystalline.errors import SettingError
 from crystalline.model import ModelConfig, initialise
-from crystalline.training.checkpoint import Progress, RunFolder, check_output, load_checkpoint
+from crystalline.training.checkpoint import load_checkpoint
 from crystalline.training.memory import RunMemory
 from crystalline.training.plan import TreePlan
+from crystalline.training.progress import Progress
 from crystalline.training.resume import check_same_run
+from crystalline.training.run_folder import RunFolder, RunIdentity, check_output, run_folder_of
 from crystalline.training.sphere import Seat
 from crystalline.training.work import ShardWork
 
@@ -39,8 +41,9 @@ __all__ = ["Prepared", "prepare"]
 
 LOGGER: Final = logging.getLogger("crystalline")
 SMALLEST_VOCABULARY: Final = 257
-# Weights and both moments in two versions, their gradient, and one that a sphere is at: float32 each.
-BYTES_PER_PARAMETER: Final = 8 * 4
+# Weights and both moments in two versions and in the copy that becomes a checkpoint, their gradient, and one
+# that a sphere is at: float32 each.
+BYTES_PER_PARAMETER: Final = 11 * 4
 
 _TOKENS_AT_ONCE = 1 << 17
 
@@ -86,8 +89,7 @@ def prepare(
     checkpoint = load_checkpoint(resume) if resume is not None else None
     for damage in checkpoint.passed_over if checkpoint is not None else ():
         LOGGER.warning("passed over a newer checkpoint: %s", damage)
-    goes_on = out is not None and resume is not None and out.resolve() == resume.resolve()
-    if out is not None and not goes_on:
+    if out is not None and (resume is None or run_folder_of(resume).resolve() != out.resolve()):
         check_output(out, force=force)  # before the long part, so that nobody waits for a refusal
     # A text may use fewer entries of the vocabulary than it could; the other sizes are known now.
     _check_memory(dataclasses.replace(model, vocab_size=min(model.vocab_size, SMALLEST_VOCABULARY)))
@@ -96,17 +98,23 @@ def prepare(
     windows = Windows(tokens.tokens, model.seq_len, train.val_fraction)
     config = dataclasses.replace(model, vocab_size=tokens.tokenizer.get_vocab_size())
     _check_memory(config)
-    identity = {"data_fingerprint": corpus.fingerprint, "tokenizer_json": tokens.tokenizer.to_str()}
+    identity = RunIdentity(
+        train=train,
+        tokenizer_json=tokens.tokenizer.to_str(),
+        data_fingerprint=corpus.fingerprint,
+        data=corpus.name,
+        data_paths=corpus.paths,
+        vocab_size=model.vocab_size,
+    )
     if checkpoint is not None:
-        check_same_run(checkpoint, config, train, **identity)
-    progress = checkpoint.progress if checkpoint is not None else Progress(epoch=0, step=0, step_in_epoch=0)
-    folder = None
-    if out is not None:
-        resumed = progress if goes_on else None
-        folder = RunFolder(out, force=force, train=train, resumed=resumed, **identity)
-    token.check()
+        check_same_run(checkpoint, config, identity)
+    progress = checkpoint.progress if checkpoint is not None else Progress()
     seat = _seat(config, train, windows, checkpoint)
-    return Prepared(config, windows, _unigram_loss(windows, config.vocab_size), seat, folder, progress)
+    unigram_loss = _unigram_loss(windows, config.vocab_size)
+    token.check()
+    # Last, so that whatever fails before has claimed nothing.
+    folder = None if out is None else RunFolder(out, identity, force=force, resumed=checkpoint)
+    return Prepared(config, windows, unigram_loss, seat, folder, progress)
 
 
 def _seat(config: ModelConfig, train: TrainConfig, windows: Windows, checkpoint: Checkpoint | None) -> Seat:
@@ -121,7 +129,8 @@ def _seat(config: ModelConfig, train: TrainConfig, windows: Windows, checkpoint:
         rows_max=-(-min(train.batch_size, windows.count) // train.shards),
         weight_decay=train.weight_decay,
     )
-    return Seat(TreePlan(train.spheres), memory, work, train.job_timeout_s)
+    redistribute = train.on_loss == "redistribute"
+    return Seat(TreePlan(train.spheres), memory, work, train.job_timeout_s, redistribute=redistribute)
 
 
 def _check_memory(config: ModelConfig) -> None:
@@ -141,7 +150,7 @@ def _check_memory(config: ModelConfig) -> None:
 
 def _restored(checkpoint: Checkpoint) -> RunMemory:
     weights, first_moment, second_moment = checkpoint.buffers
-    version = checkpoint.progress.step
+    version = checkpoint.progress.updates
     return RunMemory(checkpoint.config, weights, moments=(first_moment, second_moment), version=version)
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actors import Actor, ActorRef, Context, State, Supervision, freeze, on
-from crystalline.errors import TrainingError
-from crystalline.training.gather import ask_each, gather
+from crystalline.training.gather import ask_once, gather
 from crystalline.training.messages import (
     ApplySlices,
     ComputeShards,
+    Disturbed,
     EvaluateShards,
     NodeSum,
     ReduceSlices,
@@ -21,11 +21,13 @@ from crystalline.training.messages import (
     SlicesApplied,
     SliceSquares,
 )
+from crystalline.training.team import Team
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from crystalline.model import Parameters
+    from crystalline.training.gather import Reasons
     from crystalline.training.memory import RunMemory
     from crystalline.training.plan import TreePlan
     from crystalline.training.work import ShardWork
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["ControlSphere", "Sphere", "spawn_spheres"]
 
 Usage = np.ndarray[Any, Any]
+
+_STORY_CHARS = 2_000
 
 
 class Seat:
@@ -43,26 +47,37 @@ class Seat:
         memory: of the run.
         work: the jobs.
         job_timeout_s: limit of one job.
+        redistribute: whether siblings take over the work of a sphere that is lost for good.
     """
 
-    def __init__(self, plan: TreePlan, memory: RunMemory, work: ShardWork, job_timeout_s: float) -> None:
+    def __init__(
+        self,
+        plan: TreePlan,
+        memory: RunMemory,
+        work: ShardWork,
+        job_timeout_s: float,
+        *,
+        redistribute: bool = False,
+    ) -> None:
         self.plan = plan
         self.memory = memory
         self.work = work
         self.job_timeout_s = job_timeout_s
+        self.redistribute = redistribute
 
 
-async def spawn_spheres(ctx: Context, parent: int | None, seat: Seat) -> dict[int, ActorRef[Any]]:
-    """Start the spheres below `parent` (None: below Root); return them by number."""
-    below: dict[int, ActorRef[Any]] = {}
+async def spawn_spheres(ctx: Context, parent: int | None, seat: Seat) -> Team:
+    """Start the spheres below `parent` (None: below Root)."""
+    members: dict[ActorRef[Any], int] = {}
     # A part that fails every time must exhaust the restarts, even if each try takes as long as it may, and
     # even if it is a child that fails so, and takes its parent along.
     window_s = 60.0 + 20.0 * seat.job_timeout_s
     supervision = Supervision(max_restarts=3, window_s=window_s, backoff_s=0.02)
     for index in seat.plan.below[parent]:
         actor = ControlSphere if seat.plan.below[index] else Sphere
-        below[index] = await ctx.spawn(actor, index, seat, name=f"sphere-{index}", supervision=supervision)
-    return below
+        ref = await ctx.spawn(actor, index, seat, name=f"sphere-{index}", supervision=supervision)
+        members[ref] = seat.plan.leaves[index]
+    return Team(members, redistribute=seat.redistribute)
 
 
 class _Published:
@@ -127,8 +142,8 @@ class Sphere(Actor):
         begun_s = time.perf_counter()
         target, current = self._seat.memory.target(msg.attempt), self._seat.memory.current
         limit_s = self._seat.job_timeout_s
-        busy_s = await ctx.offload_within(limit_s, self._seat.work.apply, target, current, msg)
-        return SlicesApplied(msg.step, msg.attempt, *msg.run, self._usage(begun_s, busy_s))
+        trouble, busy_s = await ctx.offload_within(limit_s, self._seat.work.apply, target, current, msg)
+        return SlicesApplied(msg.step, msg.attempt, *msg.run, self._usage(begun_s, busy_s), trouble)
 
     def _usage(self, begun_s: float, busy_s: float) -> Usage:
         waiting_s = max(0.0, time.perf_counter() - begun_s - busy_s)
@@ -142,18 +157,18 @@ class ControlSphere(Actor):
         self._index = index
         self._seat = seat
         self._published = _Published(seat.work)
-        self._below: dict[int, ActorRef[Any]] = {}
+        self._team = Team({}, redistribute=False)
 
     async def on_start(self, ctx: Context) -> None:
         """Start the spheres below."""
-        self._below = await spawn_spheres(ctx, self._index, self._seat)
+        self._team = await spawn_spheres(ctx, self._index, self._seat)
 
     @on(ComputeShards, when=State.RUNNING)
     async def compute(self, msg: ComputeShards, ctx: Context) -> ShardSums:
         """Have a run of shards computed below."""
         begun_s = time.perf_counter()
         self._published.recycle(msg.step)
-        sums = await gather(ctx, self._parts(msg, self._seat.work.tree[1]))
+        sums = await gather(ctx, self._team, msg)
         given = [node for part in sums for node in part.nodes]
         nodes, taken, busy_s = await ctx.offload_within(
             self._seat.job_timeout_s, self._seat.work.combine, given, msg.run
@@ -171,43 +186,38 @@ class ControlSphere(Actor):
     @on(EvaluateShards, when=State.RUNNING)
     async def evaluate(self, msg: EvaluateShards, ctx: Context) -> ShardLosses:
         """Have the losses of a run of shards computed below."""
-        parts = await gather(ctx, self._parts(msg, self._seat.work.tree[1]))
+        parts = await gather(ctx, self._team, msg)
         losses = np.concatenate([part.losses for part in parts])
         return ShardLosses(msg.epoch, msg.batch, *msg.run, freeze(losses))
 
     @on(ReduceSlices, when=State.RUNNING)
-    async def reduce(self, msg: ReduceSlices, ctx: Context) -> SliceSquares:
-        """Have a run of slices summed below."""
+    async def reduce(self, msg: ReduceSlices, ctx: Context) -> SliceSquares | Disturbed:
+        """Have a run of slices summed below; one who is lost may still write, so then the attempt is void."""
         begun_s = time.perf_counter()
-        parts = await self._undisturbed(msg, ctx)
+        parts, reasons = await ask_once(ctx, self._team, msg)
+        if parts is None:
+            return _disturbed(msg, reasons)
         squares = np.concatenate([part.squares for part in parts])
         return SliceSquares(
             msg.step, msg.attempt, *msg.run, freeze(squares), self._usage(begun_s, 0.0, parts)
         )
 
     @on(ApplySlices, when=State.RUNNING)
-    async def apply(self, msg: ApplySlices, ctx: Context) -> SlicesApplied:
-        """Have a run of slices of the next weights made below."""
+    async def apply(self, msg: ApplySlices, ctx: Context) -> SlicesApplied | Disturbed:
+        """Have a run of slices of the next weights made below, once, as in `reduce`."""
         begun_s = time.perf_counter()
-        parts = await self._undisturbed(msg, ctx)
-        return SlicesApplied(msg.step, msg.attempt, *msg.run, self._usage(begun_s, 0.0, parts))
-
-    def _parts(self, msg: Any, units: int) -> dict[ActorRef[Any], Any]:
-        """What to ask of each child that has work: a part of `msg` for its run."""
-        return {
-            self._below[child]: msg.part(run)
-            for child, run in self._seat.plan.children_at_work(self._index, units)
-        }
-
-    async def _undisturbed(self, msg: Any, ctx: Context) -> list[Any]:
-        """Ask each child once. A lost one may still write, so the attempt is void: Root makes another."""
-        parts = self._parts(msg, len(self._seat.work.slices))
-        answers, restarting = await ask_each(ctx, parts)
-        for ref, reason in restarting.items():
-            raise TrainingError(f"step {msg.step}, attempt {msg.attempt} lost {ref}: {reason}")
-        return [answers[ref] for ref in parts]
+        parts, reasons = await ask_once(ctx, self._team, msg)
+        if parts is None:
+            return _disturbed(msg, reasons)
+        trouble = next((part.trouble for part in parts if part.trouble), "")
+        return SlicesApplied(msg.step, msg.attempt, *msg.run, self._usage(begun_s, 0.0, parts), trouble)
 
     def _usage(self, begun_s: float, busy_s: float, parts: Sequence[Any]) -> Usage:
         waiting_s = max(0.0, time.perf_counter() - begun_s - busy_s)
         own = np.array([[self._index, busy_s, waiting_s]])
         return freeze(np.concatenate([own, *(part.usage for part in parts)]))
+
+
+def _disturbed(msg: ReduceSlices | ApplySlices, reasons: Reasons) -> Disturbed:
+    story = "; ".join(f"lost {ref}: {reason}" for ref, reason in reasons.items())
+    return Disturbed(msg.step, msg.attempt, story[:_STORY_CHARS])

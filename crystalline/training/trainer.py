@@ -12,10 +12,10 @@ import anyio
 from threadpoolctl import threadpool_limits
 
 from actors import ActorError, ActorSystem, AskFailed, DaemonExecutor, Expired, JobToken, Receiver
-from crystalline import errors
-from crystalline.errors import CrystallineError, SettingError, TrainingError
+from crystalline.errors import SettingError, TrainingError
 from crystalline.model import weights_sha256
 from crystalline.training.events import Event, TrainReport
+from crystalline.training.failures import own_error
 from crystalline.training.messages import EpochReport, Save, SaveReport, TrainEpoch
 from crystalline.training.plan import steps_planned
 from crystalline.training.prepare import Prepared, prepare
@@ -55,9 +55,9 @@ class Trainer:
         out: run folder for checkpoints; None keeps no files.
         force: replace the run folder of an earlier run.
         trace: file for the actors' trace; None for no trace.
-        resume: a checkpoint, or a run folder whose latest one is meant, to go on from; `out` may be that
-            run folder. The result has the bits of a run that was never stopped. The first epoch's loss
-            is the mean over the steps after the checkpoint.
+        resume: a checkpoint, or a run folder whose latest one is meant, to go on from. The result has the
+            bits of a run that was never stopped. `out` may be the run folder that the checkpoint lies in:
+            then newer checkpoints are removed, and the metrics are cut to it.
 
     Raises (on entering):
         InputError: corpus, settings or output folder cannot be used.
@@ -107,6 +107,8 @@ class Trainer:
                 force=self._force,
                 resume=self._resume,
             )
+            if self._prepared.folder is not None:
+                stack.callback(self._prepared.folder.close)
             system = ActorSystem("crystalline", trace=self._trace, shutdown_s=SHUTDOWN_S)
             self._system = await stack.enter_async_context(system)
             self._receiver = system.receiver(capacity=_EVENTS)
@@ -227,9 +229,8 @@ class Trainer:
         return self._report(saved, time.perf_counter() - begun_s)
 
     def _epochs_left(self) -> range:
-        planned, begun = self._steps_planned(), self._open().progress
-        over = begun.epoch > 0 and begun.step_in_epoch >= planned[begun.epoch - 1]
-        return range(max(1, begun.epoch + over), len(planned) + 1)
+        begun = self._open().progress
+        return range(max(1, begun.epoch + begun.validated), len(self._steps_planned()) + 1)
 
     def _close_events(self) -> None:
         if self._receiver is not None:
@@ -261,10 +262,7 @@ class Trainer:
         try:
             return await self.system.ask(self._root, request, timeout_s=timeout_s)
         except AskFailed as failure:
-            if failure.error_type in errors.__all__:
-                ours: type[CrystallineError] = getattr(errors, failure.error_type)
-                raise ours(failure.error_text) from failure
-            raise TrainingError(f"{what} failed: {failure}") from failure
+            raise own_error(failure) or TrainingError(f"{what} failed: {failure}") from failure
         except Expired as error:
             raise TrainingError(f"{what} was not done within {timeout_s:g} s: allow it more time") from error
         except ActorError as error:
@@ -297,6 +295,8 @@ class Trainer:
             weights_sha256=saved.weights_sha256,
             sphere_busy=[busy_s / seconds if seconds else 0.0 for busy_s in saved.usage[:, 0].tolist()],
             resting=len(self.resting),
+            skipped=saved.skipped,
+            spikes=saved.spikes,
             interrupted=saved.step < self.steps,
         )
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crystalline.errors import NonFiniteError
 from crystalline.model import (
     ModelConfig,
     Parameters,
@@ -176,11 +175,15 @@ class ShardWork:
                 squares[at] = sum_of_squares(out, scratch)
         return squares, time.perf_counter() - begun_s
 
-    def apply(self, token: JobToken, target: Target, current: AdamWBuffers, request: ApplySlices) -> float:
-        """Write slices of the next weights and moments into the target; return the seconds that took.
+    def apply(
+        self, token: JobToken, target: Target, current: AdamWBuffers, request: ApplySlices
+    ) -> tuple[str, float]:
+        """Write slices of the next weights and moments into the target.
+
+        Returns:
+            What would not be finite in them, empty when all is well; and the seconds that took.
 
         Raises:
-            NonFiniteError: what was made is not finite; the current weights are as they were.
             JobAbandoned: nobody waits any more.
         """
         begun_s = time.perf_counter()
@@ -193,23 +196,23 @@ class ShardWork:
                     part,
                     current.part(lo, hi),
                     target.gradient[lo:hi],
-                    step=request.step,
+                    step=request.update,
                     hyper=hyper,
                     gradient_scale=request.gradient_scale,
                     decay_end=self._decay_end - lo,
                 )
-            self._check_finite(request.step, lo, part)
-        return time.perf_counter() - begun_s
+            trouble = self._trouble(lo, part)
+            if trouble:
+                return trouble, time.perf_counter() - begun_s
+        return "", time.perf_counter() - begun_s
 
-    def _check_finite(self, step: int, lo: int, part: AdamWBuffers) -> None:
+    def _trouble(self, lo: int, part: AdamWBuffers) -> str:
         for kind, made in zip(("weights", "first moment", "second moment"), part, strict=True):
             finite = np.isfinite(made)
             if not finite.all():
                 tensor = name_at(layout_of(self.config), lo + int(finite.argmin()))
-                raise NonFiniteError(
-                    f"step {step}: the new {kind} of {tensor} would not be finite; the weights were not "
-                    "changed. A lower learning rate or a smaller clip may help"
-                )
+                return f"the new {kind} of {tensor} would not be finite"
+        return ""
 
 
 class _SliceSums:

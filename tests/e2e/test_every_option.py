@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -11,7 +12,7 @@ import pytest
 
 from actors.tracing import read_trace
 from crystalline.cli.train import train
-from tests.helpers.command import TINY, run
+from tests.helpers.command import TINY, run, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +87,10 @@ ELSEWHERE = {
     "json": "test_json_is_one_object_with_the_agreed_keys",
     "quiet": "test_quiet_prints_nothing",
     "force": "test_force_replaces_a_run",
+    "keep": "test_so_many_checkpoints_are_kept",
+    "resume": "test_resume_goes_on_with_settings_and_text_of_the_run",
+    "on-loss": "test_on_loss_decides_what_a_lost_sphere_ends",
+    "on-nonfinite": "test_on_nonfinite_decides_what_a_number_that_is_none_ends",
 }
 
 
@@ -102,7 +107,7 @@ def trainer(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
 
 
 def test_no_option_is_without_a_test() -> None:
-    options = {name.replace("_", "-") for name in get_type_hints(train)} - {"data", "return"}
+    options = {name.replace("_", "-") for name in get_type_hints(train)} - {"ctx", "data", "return"}
     assert EFFECTS.keys() | ELSEWHERE.keys() == options
     assert set(ELSEWHERE.values()) <= globals().keys()
 
@@ -168,3 +173,62 @@ def test_force_replaces_a_run(trainer: Callable[..., Run], text: Path, tmp_path:
     assert run("train", text, *TINY, "--out", out, "--force", "--json").json()["weights_sha256"] == weights(
         trainer()
     )
+
+
+def test_so_many_checkpoints_are_kept(trainer: Callable[..., Run]) -> None:
+    often = trainer("--save-every", "1")
+    assert len(often.checkpoints) == 2
+    assert len(trainer("--save-every", "1", "--keep", "1").checkpoints) == 1
+    assert len(trainer("--save-every", "1", "--keep", "1000").checkpoints) == often.report["steps"]
+
+
+def test_a_time_between_checkpoints_is_as_good_as_steps(trainer: Callable[..., Run]) -> None:
+    assert trainer("--save-every", "0.000001s").checkpoints == trainer("--save-every", "1").checkpoints
+    assert trainer("--save-every", "0").checkpoints == trainer("--save-every", "2h").checkpoints
+
+
+def test_resume_goes_on_with_settings_and_text_of_the_run(
+    trainer: Callable[..., Run], text: Path, tmp_path: Path
+) -> None:
+    whole = trainer("--seed", "3", "--spheres", "1", "--save-every", "1", "--keep", "1000")
+    half = whole.checkpoints[len(whole.checkpoints) // 2 - 1]
+    shutil.copytree(whole.out, tmp_path / "out", symlinks=True)
+    checkpoint = tmp_path / "out" / "checkpoints" / half
+    done = run("train", "--resume", checkpoint, "--spheres", "4", "--json")
+    assert done.json()["weights_sha256"] == weights(whole)
+    assert (done.json()["model"], done.json()["spheres"]) == (str(tmp_path / "out"), 4)
+    steps = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    taken = [record["step"] for record in steps if record["kind"] == "step"]
+    assert taken == list(range(1, whole.report["steps"] + 1)), "no gap, and none twice"
+    refused = run("train", text, "--resume", tmp_path / "out", "--lr", "0.5")
+    assert (refused.code, "lr was 0.003 and is 0.5" in refused.err) == (2, True)
+    assert run("train", "--resume", tmp_path / "out", "--force").code == 2
+    text_of_another = tmp_path / "other.txt"
+    text_of_another.write_text(text.read_text() + "and more")
+    refused = run("train", text_of_another, "--resume", tmp_path / "out")
+    assert (refused.code, "the text is another one" in refused.err) == (2, True)
+
+
+def test_on_loss_decides_what_a_lost_sphere_ends(
+    trainer: Callable[..., Run], text: Path, tmp_path: Path
+) -> None:
+    words: list[str | Path] = ["train", text, *TINY, "--spheres", "3", "--json", "--out"]
+    ended = run_program("broken_sphere.py", *words, tmp_path / "fail")
+    assert (ended.code, "/root/sphere-1 could not do its part" in ended.err) == (1, True)
+    others = run_program("broken_sphere.py", *words, tmp_path / "others", "--on-loss", "redistribute")
+    assert others.json()["weights_sha256"] == weights(trainer())
+    assert "/root/sphere-1 is lost, the others do its part from now on" in others.err
+
+
+def test_on_nonfinite_decides_what_a_number_that_is_none_ends(
+    trainer: Callable[..., Run], text: Path, tmp_path: Path
+) -> None:
+    words: list[str | Path] = ["train", text, *TINY, "--json", "--out"]
+    ended = run_program("broken_number.py", *words, tmp_path / "fail")
+    assert (ended.code, "step 2: the loss of shard 0 is nan" in ended.err) == (1, True)
+    skipping = run_program("broken_number.py", *words, tmp_path / "skip", "--on-nonfinite", "skip")
+    assert skipping.json()["steps"] == trainer().report["steps"]
+    assert "1 steps were skipped" in skipping.err
+    lines = (tmp_path / "skip" / "metrics.jsonl").read_text().splitlines()
+    skipped = [record["step"] for record in map(json.loads, lines) if record.get("skipped")]
+    assert skipped == [2]

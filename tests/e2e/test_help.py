@@ -33,7 +33,7 @@ def test_the_outline_agrees_with_the_command(name: str) -> None:
 
 def test_help_of_train_shows_every_option_and_default() -> None:
     text = run("train", "--help").out
-    for name in get_type_hints(train).keys() - {"data", "return"}:
+    for name in get_type_hints(train).keys() - {"ctx", "data", "return"}:
         assert f"--{name.replace('_', '-')}" in text
     assert "[default: 12]" in text
 

@@ -51,6 +51,20 @@ def run(*words: str | Path, cwd: Path | None = None, limits: str = "true") -> Fi
     return Finished(done)
 
 
+def run_program(name: str, *words: str | Path) -> Finished:
+    """Run a program of tests/e2e/programs, which breaks something and then is `crystalline`."""
+    done = subprocess.run(
+        [sys.executable, Path(__file__).parent.parent / "e2e" / "programs" / name, *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        env=environment(),
+        check=False,
+    )
+    return Finished(done)
+
+
 class Finished:
     """How a command ended."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -130,7 +131,7 @@ async def test_a_learning_rate_above_zero_changes_them_and_the_loss_falls() -> N
         before = trainer.weights_sha256()
         events = await events_of(trainer)
         assert trainer.weights_sha256() != before
-    losses = [event.train_loss for event in events if isinstance(event, EpochDone)]
+    losses = [event.train_loss or math.inf for event in events if isinstance(event, EpochDone)]
     assert losses[0] > losses[1] > losses[2]
 
 
@@ -146,10 +147,19 @@ DECIDES = {
     "val_fraction": 0.4,
     "seed": 1,
 }
-DECIDES_NOTHING = {"spheres": 5, "save_every": 1, "epoch_timeout_s": 120.0, "job_timeout_s": 77.0}
+DECIDES_NOTHING: dict[str, Any] = {
+    "spheres": 5,
+    "save_every": 1,
+    "save_every_s": 1e-3,
+    "keep": 1,
+    "on_loss": "redistribute",
+    "on_nonfinite": "skip",
+    "epoch_timeout_s": 120.0,
+    "job_timeout_s": 77.0,
+}
 
 
-def changed(setting: dict[str, float]) -> TrainConfig:
+def changed(setting: dict[str, Any]) -> TrainConfig:
     return settings(**setting)
 
 

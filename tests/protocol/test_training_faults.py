@@ -95,10 +95,10 @@ async def test_a_control_sphere_lost_in_a_step_changes_no_bit(
 
 
 @pytest.mark.parametrize("job", ["reduce", "apply"])
-async def test_a_child_lost_in_the_update_takes_its_parent_along(
+async def test_a_child_lost_in_the_update_does_not_take_its_parent_along(
     job: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lost child may still write to the target, so the whole attempt is void and is made again."""
+    """A lost child may still write to the target, so the whole attempt is void and Root makes another."""
     broken: list[int] = []
 
     def break_below(_target: object, *others: Any) -> None:
@@ -111,7 +111,7 @@ async def test_a_child_lost_in_the_update_takes_its_parent_along(
     sha256, restarts = await hash_and_restarts(spheres=13)
     assert sha256 == undisturbed().hashes[-1]
     assert broken == [1]
-    assert restarts == {"/root/sphere-0": 1}
+    assert restarts == {"/root/sphere-0/sphere-12": 1}
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), MemoryError(), StopIteration()])

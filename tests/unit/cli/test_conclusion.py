@@ -24,6 +24,8 @@ REPORT = TrainReport(
     weights_sha256="abc",
     sphere_busy=[0.5, 0.6],
     resting=0,
+    skipped=0,
+    spikes=0,
     interrupted=False,
 )
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crystalline.lattice import KISSING_NUMBER, children, leaves_in_order, parents
+from crystalline.lattice import KISSING_NUMBER, children, parents
 
 SPHERES = st.one_of(st.integers(0, 40), st.integers(0, 2_500))
 
@@ -39,7 +39,6 @@ def test_the_third_level_starts_when_the_second_is_full() -> None:
 def test_no_spheres_make_an_empty_tree() -> None:
     assert parents(0) == ()
     assert children(0) == {None: ()}
-    assert leaves_in_order(0) == ()
 
 
 def test_a_negative_number_is_refused() -> None:
@@ -80,14 +79,3 @@ def test_children_are_the_parents_turned_round(n: int) -> None:
     assert set(below) == {None, *range(n)}
     assert {(child, node) for node, group in below.items() for child in group} == set(enumerate(parents(n)))
     assert all(list(group) == sorted(group) for group in below.values())
-
-
-@given(SPHERES)
-def test_the_leaves_below_any_node_are_contiguous(n: int) -> None:
-    below, order = children(n), leaves_in_order(n)
-    assert sorted(order) == [sphere for sphere in range(n) if not below[sphere]]
-    place = {leaf: i for i, leaf in enumerate(order)}
-    spans: dict[int, list[int]] = {leaf: [place[leaf]] for leaf in order}
-    for sphere in reversed(range(n)):  # children before parents
-        spans.setdefault(sphere, []).extend(i for child in below[sphere] for i in spans[child])
-        assert sorted(spans[sphere]) == list(range(min(spans[sphere]), max(spans[sphere]) + 1))

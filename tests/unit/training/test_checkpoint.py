@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,9 @@ from actors import JobAbandoned, JobToken
 from crystalline.errors import ModelFolderError, OutputError
 from crystalline.model import layout_of, load_model, weights_sha256
 from crystalline.optim import AdamWBuffers
-from crystalline.training import Progress, TrainConfig, load_checkpoint
-from crystalline.training.checkpoint import RunFolder, Snapshot
+from crystalline.training import Checkpoint, Progress, TrainConfig, load_checkpoint
+from crystalline.training.checkpoint import Snapshot
+from crystalline.training.run_folder import RunFolder, RunIdentity
 from tests.helpers.faults import WAIT_S, Stuck
 from tests.helpers.models import TIED
 from tests.helpers.tokenizers import small_tokenizer
@@ -40,12 +41,28 @@ FILES = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config
 def snapshot(step: int, seed: int = 0) -> Snapshot:
     rng = np.random.default_rng([seed, step])
     buffers = AdamWBuffers(*(rng.standard_normal(layout_of(TIED).size, np.float32) for _ in range(3)))
-    progress = Progress(epoch=2, step=step, step_in_epoch=step - 1)
+    progress = Progress(epoch=2, step=step, step_in_epoch=step - 1, recent_losses=(2.5, 0.1 + step))
     return Snapshot(TIED, buffers, progress, weights_sha256(buffers.weights))
 
 
-def run_folder(path: Path, *, force: bool = False) -> RunFolder:
-    return RunFolder(path, force=force, tokenizer_json=TOKENIZER_JSON, train=TRAIN, data_fingerprint="f00d")
+IDENTITY = RunIdentity(
+    train=TRAIN,
+    tokenizer_json=TOKENIZER_JSON,
+    data_fingerprint="f00d",
+    data="a text",
+    data_paths=("/a/text",),
+    vocab_size=300,
+)
+
+
+def run_folder(path: Path, *, force: bool = False, resumed: Checkpoint | None = None) -> RunFolder:
+    return RunFolder(path, IDENTITY, force=force, resumed=resumed)
+
+
+def earlier_run(path: Path, step: int, seed: int = 0) -> None:
+    """A run that has ended."""
+    with closing(run_folder(path)) as folder:
+        save(folder, step, seed)
 
 
 def save(folder: RunFolder, step: int, seed: int = 0) -> Path:
@@ -58,7 +75,7 @@ def names(folder: Path) -> set[str]:
 
 def assert_whole(out: Path) -> int:
     """Hold a run folder to its contract: every checkpoint in it is complete. Returns the latest step."""
-    assert names(out) == FILES | {"training", "latest", "checkpoints"}
+    assert names(out) == FILES | {"training", "latest", "checkpoints", "metrics.jsonl"}
     for checkpoint in (out / "checkpoints").iterdir():
         loaded = load_checkpoint(checkpoint)
         assert checkpoint.name == f"step-{loaded.progress.step:08d}"
@@ -143,11 +160,13 @@ def test_progress_records_what_the_run_was(tmp_path: Path) -> None:
     save(run_folder(tmp_path / "out"), 5)
     record = json.loads((tmp_path / "out" / "training" / "progress.json").read_bytes())
     assert record == {
-        "epoch": 2,
-        "step": 5,
-        "step_in_epoch": 4,
+        **snapshot(5).progress.to_json(),
+        "recent_losses": [2.5, 5.1],
         "weights_sha256": weights_sha256(snapshot(5).buffers.weights),
         "settings": asdict(TRAIN),
+        "vocab_size": 300,
+        "data": "a text",
+        "data_paths": ["/a/text"],
         "data_fingerprint": "f00d",
     }
     assert load_checkpoint(tmp_path / "out").record == record
@@ -215,7 +234,7 @@ def test_what_exists_is_refused(tmp_path: Path) -> None:
 
 
 def test_force_replaces_an_earlier_run_when_the_first_checkpoint_is_complete(tmp_path: Path) -> None:
-    save(run_folder(tmp_path / "out"), 50, seed=1)
+    earlier_run(tmp_path / "out", 50, seed=1)
     folder = run_folder(tmp_path / "out", force=True)
     assert assert_whole(tmp_path / "out") == 50
     save(folder, 2)
@@ -241,7 +260,7 @@ def test_force_deletes_nothing_that_is_not_a_run(tmp_path: Path, kind: str) -> N
         out.mkdir()
         (out / "latest").symlink_to("release-7")
     else:
-        save(run_folder(tmp_path / "run"), 1)
+        earlier_run(tmp_path / "run", 1)
         out.symlink_to("run")
     with pytest.raises(OutputError, match="not made by a training run"):
         run_folder(out, force=True)
@@ -311,7 +330,7 @@ def test_a_later_checkpoint_that_breaks_leaves_the_earlier_ones(
 def test_an_earlier_run_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path, disk: Disk) -> None:
     for operation in range(1000):
         out = tmp_path / f"{operation}" / "out"
-        save(run_folder(out), 77, seed=1)
+        earlier_run(out, 77, seed=1)
         folder = run_folder(out, force=True)
         with disk.failing_at(operation):
             try:
@@ -342,7 +361,7 @@ def test_a_save_left_behind_in_its_thread_keeps_others_waiting_only_while_they_w
 ) -> None:
     folder, token = run_folder(tmp_path / "out"), JobToken(60.0)
     token.cancel()
-    with folder._lock, pytest.raises(JobAbandoned):
+    with folder._saving, pytest.raises(JobAbandoned):
         folder.save(token, snapshot(1))
     assert names(tmp_path) == set()
 
@@ -357,7 +376,8 @@ def journal(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
     fsync, rename = os.fsync, Path.rename
 
     def noted_fsync(handle: int) -> None:
-        entries.append(("sync", Path(f"/proc/self/fd/{handle}").readlink()))
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        entries.append(("lines" if path.name == "metrics.jsonl" else "sync", path))
         fsync(handle)
 
     def noted_rename(path: Path, target: Path) -> Path:
@@ -386,12 +406,19 @@ def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(
     out = tmp_path / "out"
     folder = run_folder(out)
     journal.clear()
-    assert_durable(journal, save(folder, 1))
+    first = save(folder, 1)
+    assert [place for place, (what, _) in enumerate(journal) if what == "lines"][-1] < journal.index(
+        ("to", out)
+    )
+    journal[:] = [entry for entry in journal if entry[0] != "lines"]
+    assert_durable(journal, first)
     # The run folder around it has no name yet either.
     fresh = journal[-4][1]
     assert journal[-4:] == [("sync", fresh), ("rename", fresh), ("to", out), ("sync", tmp_path)]
     journal.clear()
-    assert_durable(journal, save(folder, 2))
+    second = save(folder, 2)
+    assert journal.pop(0) == ("lines", out / "metrics.jsonl"), "a checkpoint vouches for the lines up to it"
+    assert_durable(journal, second)
     assert journal[-1] == ("sync", out), "the link to the latest"
 
 

@@ -22,6 +22,8 @@ REPORT = TrainReport(
     weights_sha256="ab",
     sphere_busy=[0.5, 0.25],
     resting=1,
+    skipped=0,
+    spikes=0,
     interrupted=True,
 )
 

@@ -7,8 +7,9 @@ import pytest
 
 from actors import ActorDown, ActorRef, freeze
 from crystalline.errors import TrainingError
-from crystalline.training.gather import gather
-from crystalline.training.messages import EvaluateShards, ShardLosses
+from crystalline.training.gather import ask_once, gather
+from crystalline.training.messages import Disturbed, EvaluateShards, ReduceSlices, ShardLosses, SliceSquares
+from crystalline.training.team import Team
 
 ONE: ActorRef[Any] = ActorRef("/root/sphere-0", 1)
 TWO: ActorRef[Any] = ActorRef("/root/sphere-1", 2)
@@ -38,12 +39,16 @@ def answer(lo: int, hi: int, batch: int = 0) -> ShardLosses:
     return ShardLosses(1, batch, lo, hi, freeze(np.zeros(hi - lo)))
 
 
-ASKS = {ONE: request(0, 6), TWO: request(6, 12)}
+WHOLE = request(0, 12)
+
+
+def pair(*, redistribute: bool = False) -> Team:
+    return Team({ONE: 1, TWO: 1}, redistribute=redistribute)
 
 
 async def test_answers_come_in_the_order_of_the_asks() -> None:
     script: Any = Script([answer(0, 6), answer(6, 12)])
-    assert [part.lo for part in await gather(script, ASKS)] == [0, 6]
+    assert [part.lo for part in await gather(script, pair(), WHOLE)] == [0, 6]
 
 
 async def test_only_what_is_missing_is_asked_for_again() -> None:
@@ -52,7 +57,7 @@ async def test_only_what_is_missing_is_asked_for_again() -> None:
         [ActorDown(TWO.path, "killed again", restarting=True)],
         [answer(6, 12)],
     )
-    assert [part.lo for part in await gather(script, ASKS)] == [0, 6]
+    assert [part.lo for part in await gather(script, pair(), WHOLE)] == [0, 6]
     assert script.asked == [[ONE, TWO], [TWO], [TWO]]
 
 
@@ -62,7 +67,7 @@ async def test_never_again_messages_were_counted_one_result_does_not_pass_for_an
 ) -> None:
     script: Any = Script([answer(0, 6), wrong])
     with pytest.raises(TrainingError, match="/root/sphere-1 answered something else"):
-        await gather(script, ASKS)
+        await gather(script, pair(), WHOLE)
 
 
 async def test_one_that_is_lost_for_good_is_named_with_its_story() -> None:
@@ -71,4 +76,62 @@ async def test_one_that_is_lost_for_good_is_named_with_its_story() -> None:
         [ActorDown(TWO.path, "no such actor")],
     )
     with pytest.raises(TrainingError, match=r"sphere-1 could not do its part.*before that.*out of luck"):
-        await gather(script, ASKS)
+        await gather(script, pair(), WHOLE)
+
+
+async def test_what_a_lost_one_should_have_done_goes_to_the_others() -> None:
+    script: Any = Script(
+        [answer(0, 6), ActorDown(TWO.path, "out of luck")],
+        [answer(6, 12)],
+    )
+    team = pair(redistribute=True)
+    assert [(part.lo, part.hi) for part in await gather(script, team, WHOLE)] == [(0, 6), (6, 12)]
+    assert script.asked == [[ONE, TWO], [ONE]]
+    assert team.refs == (ONE,)
+
+
+async def test_when_all_are_lost_it_ends() -> None:
+    script: Any = Script([ActorDown(ONE.path, "out of luck"), ActorDown(TWO.path, "out of luck")])
+    with pytest.raises(TrainingError, match="sphere-1 was the last one left"):
+        await gather(script, pair(redistribute=True), WHOLE)
+
+
+REDUCE = ReduceSlices(3, 7, 0, 4, ())
+
+
+def squares(lo: int, hi: int) -> SliceSquares:
+    return SliceSquares(3, 7, lo, hi, freeze(np.zeros(hi - lo)), freeze(np.zeros((1, 3))))
+
+
+async def test_asking_once_is_all_or_nothing() -> None:
+    script: Any = Script([squares(0, 2), squares(2, 4)])
+    parts, reasons = await ask_once(script, pair(), REDUCE)
+    assert parts is not None
+    assert [part.lo for part in parts] == [0, 2]
+    assert not reasons
+
+
+@pytest.mark.parametrize(
+    "setback", [ActorDown(TWO.path, "killed", restarting=True), Disturbed(3, 7, "killed below")]
+)
+async def test_an_attempt_that_lost_somebody_on_the_way_is_void(setback: Any) -> None:
+    script: Any = Script([squares(0, 2), setback])
+    parts, reasons = await ask_once(script, pair(), REDUCE)
+    assert parts is None
+    assert list(reasons) == [TWO]
+    assert "killed" in reasons[TWO]
+
+
+async def test_a_disturbance_of_another_attempt_is_no_answer() -> None:
+    script: Any = Script([squares(0, 2), Disturbed(3, 6, "killed below")])
+    with pytest.raises(TrainingError, match="sphere-1 answered something else"):
+        await ask_once(script, pair(), REDUCE)
+
+
+async def test_an_attempt_without_the_lost_one_is_another_attempt() -> None:
+    team = pair(redistribute=True)
+    script: Any = Script([squares(0, 2), ActorDown(TWO.path, "out of luck")])
+    parts, reasons = await ask_once(script, team, REDUCE)
+    assert parts is None
+    assert list(reasons) == [TWO]
+    assert team.share((0, 4)) == [(ONE, (0, 4))]

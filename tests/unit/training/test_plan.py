@@ -19,7 +19,7 @@ def leaves_of(plan: TreePlan) -> list[int]:
 @given(SPHERES, UNITS)
 def test_leaves_cover_every_unit_once_in_contiguous_runs(spheres: int, units: int) -> None:
     plan = TreePlan(spheres)
-    runs = sorted(plan.run(leaf, units) for leaf in leaves_of(plan))
+    runs = sorted(plan.runs(units)[leaf] for leaf in leaves_of(plan))
     assert [unit for run in runs for unit in range(*run)] == list(range(units))
 
 
@@ -27,49 +27,39 @@ def test_leaves_cover_every_unit_once_in_contiguous_runs(spheres: int, units: in
 def test_no_leaf_starves(spheres: int, units: int) -> None:
     """Never again: all batches of a run went to symmetry group 0, while the root waited for every child."""
     plan = TreePlan(spheres)
-    sizes = [hi - lo for lo, hi in (plan.run(leaf, units) for leaf in leaves_of(plan))]
+    sizes = [hi - lo for lo, hi in (plan.runs(units)[leaf] for leaf in leaves_of(plan))]
     assert max(sizes) - min(sizes) <= 1
-    assert len(sizes) == plan.leaves
+    assert len(sizes) == sum(plan.leaves[child] for child in plan.below[None])
 
 
 @given(SPHERES, UNITS)
 def test_a_parent_is_responsible_for_what_its_children_do(spheres: int, units: int) -> None:
     plan = TreePlan(spheres)
+    runs = plan.runs(units)
     for sphere in range(spheres):
         if plan.below[sphere]:
-            units_below = [unit for child in plan.below[sphere] for unit in range(*plan.run(child, units))]
-            assert units_below == list(range(*plan.run(sphere, units)))
-
-
-@given(SPHERES, UNITS)
-def test_only_those_with_work_are_asked(spheres: int, units: int) -> None:
-    """Never again: a control sphere waited for all its children though only some had work."""
-    plan = TreePlan(spheres)
-    for sphere in (None, *range(spheres)):
-        asked = plan.children_at_work(sphere, units)
-        assert all(lo < hi for _, (lo, hi) in asked)
-        idle = set(plan.below[sphere]) - {child for child, _ in asked}
-        assert all(len(range(*plan.run(child, units))) == 0 for child in idle)
+            units_below = [unit for child in plan.below[sphere] for unit in range(*runs[child])]
+            assert units_below == list(range(*runs[sphere]))
 
 
 @given(SPHERES, UNITS)
 def test_surplus_leaves_rest(spheres: int, shards: int) -> None:
     plan = TreePlan(spheres)
     resting = plan.resting(shards)
-    assert len(resting) == max(0, plan.leaves - shards)
-    assert all(len(range(*plan.run(leaf, shards))) == 0 for leaf in resting)
+    assert len(resting) == max(0, len(leaves_of(plan)) - shards)
+    assert all(len(range(*plan.runs(shards)[leaf])) == 0 for leaf in resting)
 
 
 @pytest.mark.parametrize(("spheres", "leaves"), [(1, 1), (2, 2), (12, 12), (13, 12), (14, 12), (25, 13)])
 def test_spheres_beyond_twelve_are_children_of_spheres(spheres: int, leaves: int) -> None:
     plan = TreePlan(spheres)
-    assert plan.leaves == leaves
+    assert len(leaves_of(plan)) == leaves
     assert max(len(below) for below in plan.below.values()) <= 12
 
 
 def test_one_sphere_does_everything() -> None:
     """Never again: one thread meant modulo by zero and no worker."""
-    assert TreePlan(1).children_at_work(None, 12) == [(0, (0, 12))]
+    assert TreePlan(1).runs(12) == {0: (0, 12)}
     assert TreePlan(1).resting(12) == []
 
 

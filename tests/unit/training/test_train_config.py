@@ -10,9 +10,10 @@ import pytest
 from crystalline.errors import SettingError
 from crystalline.training import TrainConfig
 
-WHOLE = {"spheres": 1, "shards": 1, "epochs": 1, "batch_size": 1, "steps": 1}
+WHOLE = {"spheres": 1, "shards": 1, "epochs": 1, "batch_size": 1, "steps": 1, "keep": 1}
 FROM_ZERO = {"warmup": 0, "seed": 0, "save_every": 0}
-NUMBERS = ("lr", "weight_decay", "clip", "val_fraction", "epoch_timeout_s", "job_timeout_s")
+NUMBERS = ("lr", "weight_decay", "clip", "val_fraction", "save_every_s", "epoch_timeout_s", "job_timeout_s")
+CHOICES = {"on_loss": "redistribute", "on_nonfinite": "skip"}
 NOT_NUMBERS = (-1.0, float("nan"), float("inf"), "0.1", None, True, [1])
 
 
@@ -68,7 +69,16 @@ def test_there_need_not_be_a_limit_of_steps() -> None:
 
 
 def test_every_setting_is_looked_at() -> None:
-    assert {field.name for field in fields(TrainConfig)} == {*WHOLE, *FROM_ZERO, *NUMBERS}
+    assert {field.name for field in fields(TrainConfig)} == {*WHOLE, *FROM_ZERO, *NUMBERS, *CHOICES}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize("value", ["", "Fail", "perhaps", None, 1])
+def test_a_choice_is_one_of_those_named(name: str, value: Any) -> None:
+    with pytest.raises(SettingError, match=f"^{name} is .*: choose fail or {CHOICES[name]}$"):
+        TrainConfig(**{name: value})
+    other: dict[str, Any] = {name: CHOICES[name]}
+    assert getattr(TrainConfig(**other), name) == CHOICES[name]
 
 
 def test_settings_do_not_change_once_made() -> None:

@@ -1,0 +1,71 @@
+"""The spheres below one coordinator: who has which part of the work, also when some are lost. Pure."""
+
+from __future__ import annotations
+
+import logging
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+from crystalline.errors import TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from actors import ActorRef
+
+__all__ = ["Team", "split_run"]
+
+Run = tuple[int, int]
+
+LOGGER: Final = logging.getLogger("crystalline")
+
+
+def split_run(run: Run, weights: Sequence[int]) -> list[Run]:
+    """Cut a run of units into contiguous parts, in proportion to weights, as evenly as whole units allow.
+
+    >>> split_run((0, 12), [1, 1, 2])
+    [(0, 3), (3, 6), (6, 12)]
+    """
+    lo, units, total = run[0], run[1] - run[0], sum(weights)
+    cuts, before = [lo], 0
+    for weight in weights:
+        before += weight
+        cuts.append(lo + before * units // total)
+    return list(pairwise(cuts))
+
+
+class Team:
+    """The spheres below a coordinator, in order, without those that are lost for good.
+
+    Args:
+        members: how many leaves each of them stands for.
+        redistribute: whether the others take over what one that is lost should have done.
+    """
+
+    def __init__(self, members: Mapping[ActorRef[Any], int], *, redistribute: bool) -> None:
+        self._members = dict(members)
+        self._redistribute = redistribute
+
+    @property
+    def refs(self) -> tuple[ActorRef[Any], ...]:
+        """Those that are left."""
+        return tuple(self._members)
+
+    def share(self, run: Run) -> list[tuple[ActorRef[Any], Run]]:
+        """Who does which part of a run; those for whom nothing is left are not named."""
+        parts = zip(self._members, split_run(run, list(self._members.values())), strict=True)
+        return [(ref, part) for ref, part in parts if part[0] < part[1]]
+
+    def lose(self, ref: ActorRef[Any], story: str) -> None:
+        """Go on without one that is lost for good.
+
+        Raises:
+            TrainingError: the others are not to take over, or there are none.
+        """
+        if not self._redistribute:
+            raise TrainingError(f"{ref} could not do its part: {story}")
+        if self._members.pop(ref, None) is None:
+            return  # it had been asked for two parts, and both tell the same
+        if not self._members:
+            raise TrainingError(f"{ref} was the last one left, and could not do its part: {story}")
+        LOGGER.warning("%s is lost, the others do its part from now on: %s", ref, story)
