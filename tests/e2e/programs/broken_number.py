@@ -22,7 +22,7 @@ def broken(work: ShardWork, token: Any, weights: Any, request: ComputeShards) ->
     return sums
 
 
-ShardWork.compute = broken  # type: ignore[method-assign]  # that is what breaks
+ShardWork.compute = broken  # type: ignore[method-assign,assignment]  # that is what breaks
 
 if __name__ == "__main__":
     main()

@@ -16,7 +16,7 @@ def broken(sphere: Sphere, *values: Any) -> Any:
     return whole(sphere, *values)
 
 
-Sphere._usage = broken  # type: ignore[method-assign]  # that is what breaks
+Sphere._usage = broken  # type: ignore[method-assign,assignment]  # that is what breaks
 
 if __name__ == "__main__":
     main()

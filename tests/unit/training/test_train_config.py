@@ -19,7 +19,8 @@ NOT_NUMBERS = (-1.0, float("nan"), float("inf"), "0.1", None, True, [1])
 
 @pytest.mark.parametrize(("name", "least"), [*WHOLE.items(), *FROM_ZERO.items()])
 def test_whole_numbers_have_a_least_value(name: str, least: int) -> None:
-    assert getattr(TrainConfig(**{name: least}), name) == least
+    fewest: dict[str, Any] = {name: least}
+    assert getattr(TrainConfig(**fewest), name) == least
     bad: list[Any] = [least - 1, -7, 1.5, "3", True, float("nan")]
     for value in bad if name == "steps" else [*bad, None]:
         with pytest.raises(SettingError, match=f"^{name} is "):
@@ -35,8 +36,9 @@ def test_numbers_are_finite_and_not_negative(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_too_large_for_a_float_is_refused(name: str) -> None:
+    huge: dict[str, Any] = {name: 10**400}
     with pytest.raises(SettingError, match=f"^{name} is "):
-        TrainConfig(**{name: 10**400})
+        TrainConfig(**huge)
 
 
 @pytest.mark.parametrize(
