@@ -4,7 +4,8 @@ usage: python tests/benchmarks/soak.py [--minutes M | --seconds S] [--seed N] [-
 
 Callers outside the tree ask, tell, crash, cancel, let expire, offload, start and stop, in an order drawn from
 the seed, while two trees of three levels run epoch after epoch; on a real event loop, as fast as it goes. The
-resident set is sampled once a second. While it runs it is checked that every ask ends once, in time, with
+resident set is sampled once a second. While it runs it is checked that every ask ends once, in time (but for
+times in which a process beside it saw the machine itself stand still), with
 the right answer, that none is handled twice or after its end, and that every end of an incarnation is one
 Down; at the end that no ask, wait, task, stray, deadline or job is left over, that messages told and messages
 handled or lost agree, and that shutdown keeps its budget.
@@ -32,6 +33,7 @@ from actors import ActorSystem
 from tests.benchmarks.soaking.board import Board
 from tests.benchmarks.soaking.callers import Caller, conduct
 from tests.benchmarks.soaking.cast import ALWAYS, Foreman, LookAt, Onlooker
+from tests.benchmarks.soaking.heartbeat import Heartbeat
 from tests.benchmarks.soaking.memory import Flatness, resident_kib
 
 if TYPE_CHECKING:
@@ -180,11 +182,13 @@ async def soak(options: argparse.Namespace) -> dict[str, Any]:
         loop.remove_signal_handler(signal.SIGINT)  # the second one ends the process
 
     loop.add_signal_handler(signal.SIGINT, interrupt)
-    board = Board(options.callers, options.slack_s)
+    board, heartbeat = Board(options.callers, options.slack_s), Heartbeat()
     flat = Flatness(WARM_S if options.seconds >= 2 * WARM_S else options.seconds / 2)
     async with ActorSystem("soak") as system:
         seconds, memory = await load(system, board, flat, options, stopped), flat.report()
         rest = await come_to_rest(system)
+        spans = heartbeat.stop()
+        board.judge(spans)
         check_rest(board, rest, system.tree())
         report = await system.shutdown(SHUTDOWN_S)
     await asyncio.sleep(0)  # tasks that have ended say so in the next turn of the loop
@@ -198,6 +202,10 @@ async def soak(options: argparse.Namespace) -> dict[str, Any]:
         "interrupted": interrupted.is_set(),
         "messages": rest["messages"],
         "messages_per_s": round(rest["messages"] / seconds),
+        "machine_stood_still_s": [round(ended_s - begun_s, 1) for begun_s, ended_s in spans],
+        "blockages": [
+            f"{block.actor}, {block.duration_s:.1f} s: {block.stack}" for block in report.blockages
+        ],
         **board.report(),
         "dead_letters": rest["dead_letters"],
         "shutdown_s": round(report.duration_s, 3),

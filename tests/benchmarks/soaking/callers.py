@@ -110,7 +110,8 @@ class Caller:
         except Expired:
             end = "expired"
             if timeout_s >= PATIENT_S:
-                self.board.violate("an answer for all", f"{message} to {ref} expired after {timeout_s} s")
+                what = f"{message} to {ref} expired after {timeout_s} s"
+                self.board.suspect("an answer for all", what, timeout_s)
         except Refused:
             end = "refused"
         except asyncio.CancelledError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from actors import ActorRef, Down
@@ -81,7 +83,18 @@ def test_an_ask_that_ends_late_is_seen() -> None:
     seen = board()
     seen.begin(0, 1)
     seen.end(0, "expired", 0.6)
+    seen.judge([])
     assert seen.violated == {"deadlines": 1}
+
+
+@pytest.mark.parametrize(("stood_still_s", "wrong"), [(3.0, 0), (1.0, 1)])
+def test_what_is_late_because_the_machine_stood_still_breaks_no_law(stood_still_s: float, wrong: int) -> None:
+    seen = board()
+    seen.begin(0, 1)
+    seen.end(0, "expired", 3.2)
+    now_s = time.monotonic()
+    seen.judge([(now_s - 100.0, now_s - 50.0), (now_s - stood_still_s, now_s)])
+    assert seen.violated.total() == wrong
 
 
 def test_an_ask_that_is_handled_twice_or_after_its_end_is_seen() -> None:
