@@ -1,4 +1,4 @@
-"""The benchmarks of the runtime run, on the smallest sizes; what they measure is not judged here."""
+"""The benchmarks run, on the smallest sizes; what they measure is not judged here."""
 
 from __future__ import annotations
 
@@ -69,6 +69,17 @@ def test_a_missing_peer_is_an_error_that_names_the_extra(peer: str) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {package} is not installed: ")
     assert "[bench]" in done.stderr
+
+
+@pytest.mark.parametrize("against", ["naive", "at_once"])
+def test_exactness_is_measured_against_other_sums(against: str) -> None:
+    words = ("--sizes", "tiny", "--rounds", "5", "--against", against)
+    code, found, table = run(str(BENCHMARKS / "exactness.py"), *words)
+    assert list(found["ways"]) == ["tree", against]
+    assert found["rounds"] == 5
+    assert found["ratio"]["at_most"] == (1.03 if against == "naive" else None)
+    assert code == int(not found["goal_reached"])
+    assert ("no goal" in table) == (against == "at_once")
 
 
 def test_a_short_soak_breaks_no_law() -> None:
