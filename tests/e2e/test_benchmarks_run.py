@@ -82,6 +82,22 @@ def test_exactness_is_measured_against_other_sums(against: str) -> None:
     assert ("no goal" in table) == (against == "at_once")
 
 
+def test_stalls_of_saves_are_measured() -> None:
+    words = ("--sizes", "tiny", "--saves", "3", "--every", "3")
+    code, found, table = run(str(BENCHMARKS / "checkpoint.py"), *words)
+    assert found["saves_measured"] == len(found["stalls_ms"]) == found["written_after_ms"]["count"] == 3
+    assert found["step_beside_a_writing_ms"]["count"] + found["step_alone_ms"]["count"] == 10
+    assert code == int(not found["goal_reached"])
+    assert "stalls at most 50 ms" in table
+
+
+def test_a_text_too_short_for_the_saves_is_an_error() -> None:
+    words = [sys.executable, str(BENCHMARKS / "checkpoint.py"), "--sizes", "tiny", "--saves", "10000"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: the text has ")
+
+
 def test_a_short_soak_breaks_no_law() -> None:
     code, found, _ = run(str(BENCHMARKS / "soak.py"), "--seconds", "3", *PATIENT)
     assert found["first_violations"] == []
