@@ -5,8 +5,8 @@
 The command `python -m crystalline train`, at tiny sizes, saves a checkpoint at every step. It runs once
 undisturbed. Then it is started, and killed with its whole process group at a random moment; and resumed, and
 killed, until it comes to its end; and all over again, until so many kills were made. The moment is uniform
-over the time that the rest of the run would take: one in four times from its very start, else from its first
-step.
+over a third of the time that the undisturbed run trained, from when a start first touches its folder, so that
+the kills spread over the whole run; one in four times it is uniform over the time before that as well.
 
 After each kill the run folder must load, newest checkpoint first, with nothing passed over; no step that was
 saved may be lost; and the metrics must be those of the undisturbed run up to wherever they end, at the
@@ -44,6 +44,7 @@ from tests.helpers.texts import words
 LIMIT_S: Final = 120.0
 COMPLAINTS_MAX: Final = 10
 FROM_THE_START: Final = 0.25
+POLL_S: Final = 0.002
 
 
 @dataclass(slots=True)
@@ -62,6 +63,22 @@ class Tally:
     complaints: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When to kill.
+
+    Attributes:
+        after_s: so many seconds after the start,
+        once_touched: or after the run first touched its folder.
+    """
+
+    after_s: float
+    once_touched: bool
+
+
+NEVER: Final = Moment(LIMIT_S, once_touched=False)
+
+
 class Command:
     """`crystalline train` at tiny sizes, saving at every step.
 
@@ -77,13 +94,14 @@ class Command:
         self._settings = (*TINY, "--epochs", str(epochs), "--lr", "0.02", "--save-every", "1")
         self._environment = {**os.environ, "CRYSTALLINE_CACHE": str(place / "cache")}
 
-    def run(self, out: Path, kill_after_s: float = LIMIT_S) -> tuple[int, str, str]:
-        """Start a run, or resume it if there is something to go on from; kill it after so many seconds.
+    def run(self, out: Path, moment: Moment = NEVER) -> tuple[int, str, str]:
+        """Start a run, or resume it if there is something to go on from; kill it at a moment.
 
         Returns:
             Exit code (negative: killed), standard output and standard error.
         """
         begin = ("--resume", out) if out.exists() else (self._text, *self._settings, "--out", out)
+        untouched = traces(out)
         process = subprocess.Popen(
             [sys.executable, "-m", "crystalline", "train", *begin, "--json"],
             stdin=subprocess.DEVNULL,
@@ -93,13 +111,21 @@ class Command:
             env=self._environment,
             start_new_session=True,
         )
+        while moment.once_touched and process.poll() is None and traces(out) == untouched:
+            time.sleep(POLL_S)
         try:
-            written = process.communicate(timeout=kill_after_s)
+            written = process.communicate(timeout=moment.after_s)
         except subprocess.TimeoutExpired:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             written = process.communicate()
         return process.returncode, *written
+
+
+def traces(out: Path) -> tuple[int, frozenset[Path]]:
+    """What changes as soon as a run begins to write."""
+    metrics = out / METRICS
+    return metrics.stat().st_size if metrics.exists() else -1, leftovers(out)
 
 
 class Killer:
@@ -137,11 +163,10 @@ class Killer:
             if not self._quiet:
                 print(f"{self.tally.kills} kills, {self.tally.runs} runs ended", file=sys.stderr)
 
-    def _moment_s(self, state: State) -> float:
-        """When to kill, in seconds from the start."""
-        rest_s = self.training_s * (1 - state.step / self.report["steps"])
-        begin_s = 0.0 if self._random.random() < FROM_THE_START else self.preparing_s
-        return self._random.uniform(begin_s, self.preparing_s + rest_s)
+    def _moment(self) -> Moment:
+        once_touched = self._random.random() >= FROM_THE_START
+        ahead_s = self.training_s / 3 + (0.0 if once_touched else self.preparing_s)
+        return Moment(self._random.uniform(0, ahead_s), once_touched)
 
     def _one_run(self, kills: int) -> None:
         out = self._command.place / f"run-{self.tally.runs}"
@@ -149,7 +174,7 @@ class Killer:
         while True:
             last = self.tally.kills >= kills
             before, starts = leftovers(out), starts + 1
-            code, stdout, stderr = self._command.run(out, LIMIT_S if last else self._moment_s(state))
+            code, stdout, stderr = self._command.run(out, NEVER if last else self._moment())
             state = state_of(out, self.expected, at_least=state.step)
             self._complain(state, f"run {self.tally.runs}, start {starts}, exit code {code}")
             if code != -signal.SIGKILL or last or state.complaint:
