@@ -24,7 +24,8 @@ BRAILLE: Final = 0x2800
 _DOTS: Final = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 _SEVERAL: Final = "*"
 _ONE: Final = "o"
-_LABEL_WIDTH: Final = 9  # -1.23e-05
+_WIDTH_MIN: Final = 40
+_WHOLE_MAX: Final = 10**9
 
 
 @dataclass(slots=True)
@@ -70,7 +71,7 @@ def draw(curves: Sequence[Curve], *, width: int, height: int = 12, plain: bool =
 
     Args:
         curves: at most 26; without any point there is nothing to draw.
-        width: columns in all; at least 20 are used.
+        width: columns in all; at least 40 are used.
         height: rows of the frame.
         plain: no characters beyond ASCII.
 
@@ -82,13 +83,14 @@ def draw(curves: Sequence[Curve], *, width: int, height: int = 12, plain: bool =
         return []
     across = _Range(min(x for x, _ in points), max(x for x, _ in points))
     upward = _Range(min(y for _, y in points), max(y for _, y in points))
-    columns = max(width, 20) - _LABEL_WIDTH - 2
+    labels = [f"{upward.most:.4g}", f"{upward.least:.4g}"]
+    columns = max(width, _WIDTH_MIN) - max(map(len, labels)) - 2
     canvases = [_drawn(curve, across, upward, columns, height) for curve in curves]
     rows = [
         "".join(_character(canvases, (column, row), plain=plain) for column in range(columns))
         for row in range(height)
     ]
-    return list(_framed(rows, across, upward, plain=plain))
+    return list(_framed(rows, labels, across, plain=plain))
 
 
 def _drawn(curve: Curve, across: _Range, upward: _Range, columns: int, height: int) -> _Canvas:
@@ -116,13 +118,17 @@ def _character(canvases: Sequence[_Canvas], cell: tuple[int, int], *, plain: boo
     return LETTERS[here[0]] if len(here) == 1 else _SEVERAL
 
 
-def _framed(rows: Sequence[str], across: _Range, upward: _Range, *, plain: bool) -> Iterator[str]:
+def _framed(rows: Sequence[str], labels: Sequence[str], across: _Range, *, plain: bool) -> Iterator[str]:
     side, corner, floor = ("|", "+", "-") if plain else ("│", "└", "─")
-    labels = {0: upward.most, len(rows) - 1: upward.least}
+    width, columns = max(map(len, labels)), len(rows[0])
     for number, row in enumerate(rows):
-        label = f"{labels[number]:.4g}" if number in labels else ""
-        yield f"{label:>{_LABEL_WIDTH}} {side}{row}".rstrip()
-    columns = len(rows[0])
-    yield f"{'':>{_LABEL_WIDTH}} {corner}{floor * columns}"
-    least, most = f"{across.least:.6g}", f"{across.most:.6g}"
-    yield f"{'':>{_LABEL_WIDTH}}  {least}{most:>{columns - len(least)}}"
+        label = {len(rows) - 1: labels[1], 0: labels[0]}.get(number, "")
+        yield f"{label:>{width}} {side}{row}".rstrip()
+    yield f"{'':>{width}} {corner}{floor * columns}"
+    least, most = _place(across.least), _place(across.most)
+    end = "" if most == least else f"{most:>{columns - len(least)}}"
+    yield f"{'':>{width}}  {least}{end}"
+
+
+def _place(x: float) -> str:
+    return f"{x:.0f}" if x < _WHOLE_MAX and x.is_integer() else f"{x:.6g}"

@@ -70,7 +70,9 @@ def _plot(axes: Axes, curves: Sequence[Curve]) -> None:
         # A marker where there are so few points that a line alone could be invisible.
         marker = "o" if len(curve.points()) <= 50 else ""  # noqa: PLR2004  (as many as are told apart)
         lines += axes.plot(curve.xs, curve.ys, linestyle=style, marker=marker, markersize=3)
-    legend = axes.legend(lines, [curve.name for curve in curves], loc="best", fontsize="small")
+    # A folder's name may hold bytes that are no text; fonts have nothing for these.
+    names = [curve.name.encode(errors="replace").decode() for curve in curves]
+    legend = axes.legend(lines, names, loc="best", fontsize="small")
     for text in legend.get_texts():
         text.set_parse_math(False)  # a dollar in a folder's name is no formula
 
