@@ -12,7 +12,7 @@ import typer
 from crystalline.cli.curves import chart, save_plot
 from crystalline.cli.output import put_out
 from crystalline.cli.runs import Json, Plot, Smooth  # noqa: TC001  (the same)
-from crystalline.cli.tables import NOTHING, moment, number, printable, table, value
+from crystalline.cli.tables import moment, number, printable, table, value
 from crystalline.runs import Axis, Metric, curve_of, number_or_none, open_run, smoothed, summarise
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def _head(run: Run, summary: RunSummary) -> list[str]:
     record = run.record
     facts = [
         ("run", printable(run.name)),
-        ("data", _data(run)),
+        ("data", value(record.data if record else None)),
+        ("fingerprint of data", value(record.data_fingerprint if record else None)),
         ("steps", f"{number(summary.steps, 'd')}, epoch {number(summary.epoch, 'd')}"),
         ("last loss", number(summary.last_loss)),
         ("best validation loss", number(summary.best_val_loss)),
@@ -93,12 +94,6 @@ def _head(run: Run, summary: RunSummary) -> list[str]:
         ("weights", value(summary.weights_sha256)),
     ]
     return _pairs(facts)
-
-
-def _data(run: Run) -> str:
-    if run.record is None:
-        return NOTHING
-    return f"{value(run.record.data)}, fingerprint {value(run.record.data_fingerprint)}"
 
 
 def _settings(run: Run) -> list[str]:

@@ -35,14 +35,15 @@ def drawn(path: Path, *curves: Curve) -> NDArray[np.uint8]:
     assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     pixels = np.asarray(matplotlib.image.imread(path))
     assert pixels.shape[:2] == (600, 1080)
-    return np.rint(255 * pixels[:, :, :3]).astype(np.uint8)
+    found: NDArray[np.uint8] = np.rint(255 * pixels[:, :, :3]).astype(np.uint8)
+    return found
 
 
 def places(
     pixels: NDArray[np.uint8], colour: tuple[int, int, int]
 ) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
     """Rows and columns of the pixels that have a colour."""
-    rows, columns = np.nonzero((pixels == np.uint8(colour)).all(axis=2))
+    rows, columns = np.nonzero((pixels == np.array(colour, np.uint8)).all(axis=2))
     return rows, columns
 
 
