@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 _WEIGHTS: Final = {
-    Weights.SAME: "the same, to the last bit",
-    Weights.DIFFERENT: "different",
-    Weights.OTHER_STEPS: "not compared: the latest checkpoints are of different steps",
-    Weights.UNKNOWN: "not compared: not every run has a checkpoint",
+    Weights.SAME: "the same weights to the last bit",
+    Weights.DIFFERENT: "different weights",
+    Weights.OTHER_STEPS: "weights not compared, their checkpoints are of different steps",
+    Weights.UNKNOWN: "weights not compared, there is no checkpoint",
 }
 _FORMS: Final = {Metric.LR: ".3e"}
 
@@ -95,7 +95,7 @@ def _object(runs: Sequence[Run], compared: Comparison, metric: Metric) -> dict[s
         ],
         "settings": {each.name: list(each.values) for each in compared.differences},
         "neutral": [each.name for each in compared.differences if each.neutral],
-        "weights": compared.weights.value,
+        "weights": [weights.value for weights in compared.weights],
         "parts_at": [parting.step for parting in compared.partings],
         "common_steps": compared.common,
         "table": [
@@ -133,17 +133,19 @@ def _settings(differences: Sequence[Difference], count: int) -> list[str]:
 
 
 def _verdict(compared: Comparison) -> list[str]:
-    lines = [f"weights: {_WEIGHTS[compared.weights]}"]
-    others = zip(LETTERS[1:], compared.partings, strict=False)
-    return lines + [f"losses of {LETTERS[0]} and {letter}: {_parting(each)}" for letter, each in others]
+    others = zip(LETTERS[1:], compared.partings, compared.weights, strict=False)
+    return [
+        f"{LETTERS[0]} and {letter}: {_parting(parting)}; {_WEIGHTS[weights]}"
+        for letter, parting, weights in others
+    ]
 
 
 def _parting(parting: Parting) -> str:
     if not parting.common:
         return "no common step"
     if parting.step is None:
-        return f"equal to the last bit in all {parting.common} common steps"
-    return f"part at step {parting.step}"
+        return f"losses equal to the last bit in all {parting.common} common steps"
+    return f"losses part at step {parting.step}"
 
 
 def _losses(compared: Comparison, metric: Metric) -> list[str]:

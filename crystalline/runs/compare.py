@@ -21,7 +21,7 @@ _ROWS_MAX: Final = 12  # of the table; with the step where the losses part perha
 
 
 class Weights(StrEnum):
-    """Whether the latest checkpoints hold the same weights."""
+    """Whether the latest checkpoints of two runs hold the same weights."""
 
     SAME = "same"
     DIFFERENT = "different"
@@ -66,14 +66,14 @@ class Comparison:
         common: how many steps all runs have.
         partings: of each run but the first.
         differences: of settings and data, of those runs in which these are known.
-        weights: whether they agree.
+        weights: of each run but the first, beside those of the first.
     """
 
     rows: tuple[tuple[int, tuple[float, ...]], ...]
     common: int
     partings: tuple[Parting, ...]
     differences: tuple[Difference, ...]
-    weights: Weights
+    weights: tuple[Weights, ...]
 
 
 def compare_runs(runs: Sequence[Run], metric: Metric) -> Comparison:
@@ -92,7 +92,7 @@ def compare_runs(runs: Sequence[Run], metric: Metric) -> Comparison:
         common=len(common),
         partings=partings,
         differences=tuple(_differences([run.record for run in runs])),
-        weights=_weights([run.record for run in runs]),
+        weights=tuple(_weights(runs[0].record, run.record) for run in runs[1:]),
     )
 
 
@@ -131,11 +131,9 @@ def _said(record: Record) -> dict[str, object]:
     }
 
 
-def _weights(records: Sequence[Record | None]) -> Weights:
-    hashes = {record.weights_sha256 if record is not None else None for record in records}
-    if None in hashes:
+def _weights(first: Record | None, other: Record | None) -> Weights:
+    if first is None or other is None or first.weights_sha256 is None or other.weights_sha256 is None:
         return Weights.UNKNOWN
-    if len(hashes) == 1:
+    if first.weights_sha256 == other.weights_sha256:
         return Weights.SAME
-    steps = {record.step for record in records if record is not None}
-    return Weights.DIFFERENT if len(steps) == 1 else Weights.OTHER_STEPS
+    return Weights.DIFFERENT if first.step == other.step else Weights.OTHER_STEPS

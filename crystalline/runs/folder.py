@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from crystalline.errors import ModelFolderError, RunFolderError
 from crystalline.model import ModelConfig
 from crystalline.runs.metrics import Metrics, read_metrics
+from crystalline.training.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 __all__ = ["Record", "Run", "find_runs", "open_run"]
 
-_METRICS: Final = "metrics.jsonl"
 _LATEST: Final = Path("latest")
 _PROGRESS: Final = _LATEST / "training" / "progress.json"
 _CONFIG: Final = _LATEST / "config.json"
@@ -85,7 +85,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / _METRICS).exists() or (folder / _PROGRESS).exists()
+    return (folder / METRICS).exists() or (folder / _PROGRESS).exists()
 
 
 def open_run(folder: Path) -> Run:
@@ -102,8 +102,8 @@ def open_run(folder: Path) -> Run:
         reason = "is a file" if folder.is_file() else "does not exist"
         raise RunFolderError(f"{folder} {reason}: name a folder that was --out of `crystalline train`")
     if not _is_run(folder):
-        raise RunFolderError(f"{folder} holds no training run, neither {_METRICS} nor {_PROGRESS}: {_REMEDY}")
-    metrics = read_metrics(folder / _METRICS) if (folder / _METRICS).exists() else Metrics()
+        raise RunFolderError(f"{folder} holds no training run, neither {METRICS} nor {_PROGRESS}: {_REMEDY}")
+    metrics = read_metrics(folder / METRICS) if (folder / METRICS).exists() else Metrics()
     return Run(str(folder), metrics, _record(folder) if (folder / _PROGRESS).exists() else None)
 
 

@@ -137,8 +137,8 @@ def _file_name() -> str:
 
 def _step_scalars(event: StepDone) -> dict[str, float | None]:
     return {
-        "step/loss": event.loss,
-        "step/grad_norm": event.grad_norm,
+        "step/loss": None if event.skipped else event.loss,
+        "step/grad_norm": None if event.skipped else event.grad_norm,
         "step/learning_rate": event.learning_rate,
         "step/tokens_per_s": event.tokens / event.seconds if event.seconds > 0 else None,
     }

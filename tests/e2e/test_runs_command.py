@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.helpers.command import CRYSTALLINE, LIMIT_S, Finished, environment, run
+from tests.helpers.command import CRYSTALLINE, LIMIT_S, TINY, Finished, environment, run
 from tests.helpers.run_folders import SHA256, encoded, epoch_line, make_run, step_line
 
 if TYPE_CHECKING:
@@ -85,11 +85,23 @@ def test_a_real_run_is_listed_and_shown(trained: Path) -> None:
     shown = run("runs", "show", trained, "--json").json()
     assert row["run"] == shown["run"] == str(trained)
     assert row["steps"] == shown["checkpoint_step"] > 0
-    assert row["epoch"] == 20
+    assert row["epoch"] == len(shown["epochs"]) == 20
+    assert row["last_loss"] < 5
+    assert row["tokens_per_s"] > 0
     assert len(row["weights_sha256"]) == 64
-    assert shown["settings"]["lr"] == 0.02
-    assert shown["settings"]["dim"] == 16
+    assert (shown["settings"]["lr"], shown["settings"]["dim"]) == (0.02, 16)
     assert told(run("runs", "show", trained)).startswith(f"run                   {trained}\n")
+
+
+def test_real_runs_part_where_their_settings_do(trained: Path, text: Path, tmp_path: Path) -> None:
+    for name, words in {"same": ("--spheres", "3"), "warm": ("--warmup", "5")}.items():
+        out = tmp_path / name
+        assert run("train", text, *TINY, "--lr", "0.02", "--epochs", "20", *words, "--out", out).code == 0
+    found = run("runs", "compare", trained, tmp_path / "same", tmp_path / "warm", "--json").json()
+    assert found["weights"] == ["same", "different"]
+    assert found["parts_at"] == [None, 2], "the first update is what differs, and shows in the next loss"
+    assert found["settings"] == {"spheres": [2, 3, 2], "warmup": [50, 50, 5]}
+    assert found["neutral"] == ["spheres"]
 
 
 def test_a_run_without_metrics_is_listed_and_shown(place: Path) -> None:
@@ -173,9 +185,8 @@ def test_compare_says_where_losses_part_and_what_differs(place: Path) -> None:
     assert ["A", "runs/one", "8", "1.0000", "1.2500", "8", "01234567"] in rows
     assert ["spheres", "2", "4", "2", "changes", "no", "bit"] in rows
     assert ["lr", "0.003", "0.003", "0.03"] in rows
-    assert "weights: different\n" in text
-    assert "losses of A and B: equal to the last bit in all 8 common steps\n" in text
-    assert "losses of A and C: part at step 6\n" in text
+    equal = "losses equal to the last bit in all 8 common steps; the same weights to the last bit"
+    assert f"A and B: {equal}\nA and C: losses part at step 6; different weights\n" in text
     assert ["5", "1.500000", "1.500000", "1.500000"] in rows
     assert ["6", "1.250000", "1.250000", "2.000000"] in rows
     assert text.endswith("A  runs/one\nB  runs/same\nC  runs/other\n")
@@ -183,7 +194,7 @@ def test_compare_says_where_losses_part_and_what_differs(place: Path) -> None:
 
 def test_compare_for_programs(place: Path) -> None:
     found = run("runs", "compare", "runs/one", "runs/same", "--json", cwd=place).json()
-    assert (found["weights"], found["parts_at"], found["common_steps"]) == ("same", [None], 8)
+    assert (found["weights"], found["parts_at"], found["common_steps"]) == (["same"], [None], 8)
     assert (found["settings"], found["neutral"]) == ({"spheres": [2, 4]}, ["spheres"])
     assert found["table"][0] == {"step": 1, "values": [5.0, 5.0]}
     assert [each["run"] for each in found["runs"]] == ["runs/one", "runs/same"]
@@ -220,8 +231,7 @@ def test_runs_that_have_nothing_in_common_are_compared(place: Path) -> None:
     make_run(place / "begun", [], checkpoint=False)
     text = told(run("runs", "compare", "runs/one", "begun", cwd=place))
     assert "settings and data: no difference known" in text
-    assert "weights: not compared: not every run has a checkpoint" in text
-    assert "losses of A and B: no common step" in text
+    assert "A and B: no common step; weights not compared, there is no checkpoint\n" in text
     assert "no common step with loss" in text
 
 

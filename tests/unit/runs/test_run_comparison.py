@@ -32,7 +32,7 @@ def test_equal_losses_do_not_part() -> None:
     losses = [0.1 + 0.2, None, 1e-300, 2.0]
     compared = compare_runs([run_of(losses), run_of(losses), run_of(losses[:2])], Metric.LOSS)
     assert compared.partings == (Parting(None, 4), Parting(None, 2))
-    assert compared.weights is Weights.SAME
+    assert compared.weights == (Weights.SAME, Weights.SAME)
     assert compared.differences == ()
 
 
@@ -100,4 +100,5 @@ def test_a_run_without_a_checkpoint_makes_no_difference_of_settings() -> None:
     ],
 )
 def test_weights_are_compared_by_their_hashes(changes: dict[str, Any], verdict: Weights) -> None:
-    assert compare_runs([run_of([]), run_of([], **changes)], Metric.LOSS).weights is verdict
+    runs = [run_of([]), run_of([]), run_of([], **changes)]
+    assert compare_runs(runs, Metric.LOSS).weights == (Weights.SAME, verdict)

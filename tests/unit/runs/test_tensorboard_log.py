@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def step_done(step: int, loss: float | None = None) -> StepDone:
+def step_done(step: int, loss: float | None = None, skipped: str = "") -> StepDone:
     return StepDone(
         epoch=1,
         epochs=2,
@@ -29,6 +29,7 @@ def step_done(step: int, loss: float | None = None) -> StepDone:
         tokens=100,
         seconds=0.25,
         busy=(0.5, 0.5),
+        skipped=skipped,
     )
 
 
@@ -80,6 +81,13 @@ def test_without_held_out_text_there_is_no_validation_loss(tmp_path: Path) -> No
     log.take(epoch_done(1, 2, val_loss=None))
     log.close()
     assert "epoch/val_loss" not in shown(tmp_path)
+
+
+def test_a_skipped_step_has_neither_loss_nor_norm(tmp_path: Path) -> None:
+    log = TensorBoardLog(tmp_path, from_step=0)
+    log.take(step_done(1, 0.0, "loss of shard 3 is not finite"))
+    log.close()
+    assert set(shown(tmp_path)) == {"step/learning_rate", "step/tokens_per_s"}
 
 
 def test_a_resume_purges_what_came_after_its_checkpoint_and_nothing_else(tmp_path: Path) -> None:
