@@ -73,7 +73,7 @@ def test_the_same_curves_make_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "curve",
     [
-        Curve(r"$\frac{", (1.0,), (1.0,)),
+        Curve(r"$\frac{$", (1.0,), (1.0,)),
         Curve("_hidden", (1.0,), (1.0,)),
         Curve("漢字\udcff", (1.0,), (1.0,)),
         Curve("gaps", (1.0, 2.0, 3.0), (1.0, math.nan, 2.0)),
