@@ -1,5 +1,5 @@
 # make train    from nothing to a trained model and a sample of its text, about two minutes after installation
-# make test     everything that must hold: style, types, imports, tests, comparisons with torch and transformers
+# make test     everything that must hold: style, types, imports, tests, comparisons with torch, transformers, TensorBoard
 # make check    style, types and imports alone
 # make bench    the benchmarks; each prints one JSON object
 # make coverage shows what of actors/ the tests do not run, and fails below 97 per cent
@@ -36,6 +36,7 @@ train: $(VENV)/.installed
 test: spin check $(VENV)/.installed-conformance
 	$(BIN)/python tests/conformance/make_fixtures.py --check
 	$(BIN)/python tests/conformance/check_transformers.py
+	$(BIN)/python tests/conformance/check_tensorboard.py
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.installed-dev
@@ -86,7 +87,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-conformance: $(VENV)/.installed-dev
-	@echo 'Installing torch and transformers, to compare with, into $(VENV)'
+	@echo 'Installing torch, transformers and tensorboard, to compare with, into $(VENV)'
 	@$(BIN)/python -m pip install -qq --editable '.[dev,conformance]'
 	@touch $@
 

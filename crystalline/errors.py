@@ -9,6 +9,7 @@ __all__ = [
     "ModelFolderError",
     "NonFiniteError",
     "OutputError",
+    "RunFolderError",
     "SettingError",
     "TrainingError",
 ]
@@ -32,6 +33,10 @@ class CorpusError(InputError):
 
 class ModelFolderError(InputError):
     """A model folder is missing, incomplete or damaged."""
+
+
+class RunFolderError(InputError):
+    """A run folder, or what is recorded in it, is missing or damaged."""
 
 
 class OutputError(InputError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from importlib import metadata
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 from typer.core import TyperGroup
@@ -16,7 +16,7 @@ from crystalline.cli.lazy import COMMANDS, Outline, load
 from crystalline.cli.output import put_out
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["LazyGroup", "app", "run"]
 
@@ -24,25 +24,49 @@ _HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
 class LazyGroup(TyperGroup):
-    """A group that lists its commands from their outlines and imports the one that is called."""
+    """A group that lists its commands from their outlines and imports the one that is called.
+
+    Attributes:
+        outlines: by name; set by the subclass that `_listing` makes of each group.
+    """
+
+    outlines: ClassVar[Mapping[str, Outline]] = {}
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Exchange the outline that the name stands for with the command itself."""
         name, outline, rest = super().resolve_command(ctx, args)
         if name is None:
             return name, outline, rest
-        return name, command_named(name), rest
+        return name, command_of(name, self.outlines[name]), rest
 
 
-def command_named(name: str) -> Any:
-    """Import a command of `COMMANDS`."""
-    outline = COMMANDS[name]
+def command_of(name: str, outline: Outline) -> Any:
+    """Import a command, or a group, whose own commands stay outlines."""
     function = load(outline.place)
+    if outline.commands:
+        group = _listing(outline.commands, help=_flowing(function))
+        group.callback(invoke_without_command=True)(function)
+        return get_command(group)
     single = typer.Typer(add_completion=False)
     single.command(name, help=_flowing(function), epilog=_examples(outline), context_settings=_HELP_OPTIONS)(
         function
     )
     return get_command(single)
+
+
+def _listing(outlines: Mapping[str, Outline], **settings: Any) -> typer.Typer:
+    """A group whose help tells what is known of its commands."""
+    group = typer.Typer(
+        cls=type("Commands", (LazyGroup,), {"outlines": outlines}),
+        add_completion=False,
+        rich_markup_mode="rich",
+        epilog=_examples(*outlines.values()),
+        context_settings=_HELP_OPTIONS,
+        **settings,
+    )
+    for name, outline in outlines.items():
+        group.command(name, help=outline.summary)(lambda: None)
+    return group
 
 
 def _flowing(function: Any) -> str:
@@ -56,16 +80,7 @@ def _examples(*outlines: Outline) -> str:
     return "\n\n".join(["[bold]Examples[/]", *shown])
 
 
-app = typer.Typer(
-    cls=LazyGroup,
-    add_completion=False,
-    rich_markup_mode="rich",
-    epilog=_examples(*COMMANDS.values()),
-    context_settings=_HELP_OPTIONS,
-)
-
-for _name, _outline in COMMANDS.items():
-    app.command(_name, help=_outline.summary)(lambda: None)
+app = _listing(COMMANDS)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  (the library calls it with the option's value)

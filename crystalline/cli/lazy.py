@@ -6,11 +6,16 @@ tokenizers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["APP", "COMMANDS", "Outline", "load"]
+from crystalline.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["APP", "COMMANDS", "Outline", "load", "load_extra"]
 
 APP = "crystalline.cli.app:run"
 """Where the command line itself starts. Not imported before signals are in order."""
@@ -24,12 +29,35 @@ class Outline:
         summary: first line of the command's help.
         place: `module:attribute` of its function.
         examples: command lines for its help.
+        commands: those below it by name, when it is a group; its function is then called before each.
     """
 
     summary: str
     place: str
     examples: tuple[str, ...]
+    commands: Mapping[str, Outline] = field(default_factory=dict)
 
+
+_RUNS = {
+    "list": Outline(
+        "List the training runs below a folder.",
+        "crystalline.cli.runs_list:list_runs",
+        ("crystalline runs list", "crystalline runs list experiments --json"),
+    ),
+    "show": Outline(
+        "Show one run: settings, epochs, loss curve.",
+        "crystalline.cli.runs_show:show",
+        ("crystalline runs show runs/mine", "crystalline runs show runs/mine --smooth 20 --plot loss.png"),
+    ),
+    "compare": Outline(
+        "Compare runs: losses, settings, weights.",
+        "crystalline.cli.runs_compare:compare",
+        (
+            "crystalline runs compare runs/mine runs/small",
+            "crystalline runs compare runs/mine runs/small --metric val_loss --by tokens",
+        ),
+    ),
+}
 
 COMMANDS = {
     "train": Outline(
@@ -44,6 +72,15 @@ COMMANDS = {
         "Let a trained model go on with a text.",
         "crystalline.cli.generate:generate",
         ('crystalline generate runs/mine --prompt "Once upon a time" --temperature 0.7',),
+    ),
+    "runs": Outline(
+        "Look at training runs: list them, show one, compare several.",
+        "crystalline.cli.runs:runs",
+        (
+            "crystalline runs list",
+            "crystalline runs compare runs/mine runs/small --plot losses.png",
+        ),
+        _RUNS,
     ),
 }
 """Every command, in the order of the help."""
@@ -61,3 +98,21 @@ def load(place: str) -> Any:
     """
     module, _, attribute = place.partition(":")
     return getattr(import_module(module), attribute)
+
+
+def load_extra(place: str, extra: str) -> Any:
+    """Import what `module:attribute` names, from a module that needs an optional extra.
+
+    Args:
+        place: as for `load`.
+        extra: its name in `pip install 'crystalline[extra]'`.
+
+    Raises:
+        SettingError: the extra is not installed; says how to install it.
+    """
+    try:
+        return load(place)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in {"actors", "crystalline"}:
+            raise
+        raise SettingError(f"this needs {error.name}: pip install 'crystalline[{extra}]'") from error

@@ -5,30 +5,40 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import get_type_hints
+from typing import TYPE_CHECKING, get_type_hints
 
 import pytest
 
 import crystalline
-from crystalline.cli.lazy import COMMANDS, load
+from crystalline.cli.lazy import COMMANDS, Outline, load
 from crystalline.cli.train import train
 from tests.helpers.command import CRYSTALLINE, run
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 pytestmark = pytest.mark.e2e
+
+GROUPS: dict[tuple[str, ...], dict[str, Outline]] = {(): dict(COMMANDS)} | {
+    (name,): dict(outline.commands) for name, outline in COMMANDS.items() if outline.commands
+}
+EVERY = {(*words, name): outline for words, group in GROUPS.items() for name, outline in group.items()}
 
 
 @pytest.mark.parametrize("words", [(), ("--help",), ("-h",)])
-def test_help_names_the_commands_and_gives_examples(words: tuple[str, ...]) -> None:
-    done = run(*words)
+@pytest.mark.parametrize("group", GROUPS, ids=" ".join)
+def test_help_names_the_commands_and_gives_examples(group: tuple[str, ...], words: tuple[str, ...]) -> None:
+    done = run(*group, *words)
     assert done.code == 0
-    assert "crystalline train" in done.out
-    assert all(name in done.out and outline.summary in done.out for name, outline in COMMANDS.items())
+    for name, outline in GROUPS[group].items():
+        assert " ".join(["crystalline", *group, name]) in done.out
+        assert outline.summary in done.out
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_outline_agrees_with_the_command(name: str) -> None:
-    docstring = load(COMMANDS[name].place).__doc__
-    assert docstring.splitlines()[0] == COMMANDS[name].summary
+@pytest.mark.parametrize("outline", EVERY.values(), ids=map(" ".join, EVERY))
+def test_the_outline_agrees_with_the_command(outline: Outline) -> None:
+    docstring = load(outline.place).__doc__
+    assert docstring.splitlines()[0] == outline.summary
 
 
 def test_help_of_train_shows_every_option_and_default() -> None:
@@ -38,11 +48,11 @@ def test_help_of_train_shows_every_option_and_default() -> None:
     assert "[default: 12]" in text
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_a_command_has_a_short_name_and_an_example(name: str) -> None:
-    text = run(name, "-h").out
-    assert text == run(name, "--help").out
-    assert all(example in text for example in COMMANDS[name].examples)
+@pytest.mark.parametrize("words", [words for words in EVERY if words not in GROUPS], ids=" ".join)
+def test_help_of_a_command_has_a_short_name_and_an_example(words: tuple[str, ...]) -> None:
+    text = run(*words, "-h").out
+    assert text == run(*words, "--help").out
+    assert all(example in text for example in EVERY[words].examples)
 
 
 def test_version() -> None:
@@ -64,18 +74,31 @@ def test_a_misspelt_command_is_corrected() -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
+    heavy = {"numpy", "tokenizers", "safetensors", "anyio", "actors", "asyncio"}
+    loaded = modules("--help")
+    assert "typer" in loaded
+    assert not loaded & {*heavy, "pydantic"}
+    assert not modules("runs", "--help") & heavy
+
+
+@pytest.mark.parametrize("words", [("runs", "list", "."), ("train", "--help")], ids=" ".join)
+def test_extras_are_loaded_by_those_who_ask_for_them(words: tuple[str, ...], tmp_path: Path) -> None:
+    assert not modules(*words, cwd=tmp_path) & {"matplotlib", "tensorboardX"}
+
+
+def modules(*words: str, cwd: Path | None = None) -> set[str]:
+    """The packages that are imported for a command."""
     # The interpreter lists what it imports on standard error.
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", CRYSTALLINE, "--help"],
+        [sys.executable, "-X", "importtime", CRYSTALLINE, *words],
         capture_output=True,
         text=True,
         timeout=20,
         check=True,
         env=os.environ,
+        cwd=cwd,
     )
-    loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
-    assert "typer" in loaded
-    assert not loaded & {"numpy", "tokenizers", "safetensors", "anyio", "actors", "asyncio", "pydantic"}
+    return {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
 
 
 def test_the_module_is_the_command() -> None:
