@@ -38,6 +38,14 @@ def test_generate_names_a_file_that_is_cut_short(out: Path, name: str, part: flo
     assert name in run("generate", out).refusal()
 
 
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("folder", [".", "latest"])
+@pytest.mark.parametrize("place", [0.4, 0.9])
+def test_generate_finds_a_flipped_bit(out: Path, name: str, folder: str, place: float) -> None:
+    flip(out / "latest" / name, place)
+    assert name in run("generate", out / folder).refusal()
+
+
 # Going on from a run folder whose newest checkpoint is damaged
 
 
@@ -77,3 +85,17 @@ def test_resume_without_any_whole_checkpoint_is_refused(out: Path) -> None:
     for checkpoint in checkpoints_of(out):
         flip(checkpoint / "model.safetensors")
     assert run("train", "--resume", out).refusal().count("model.safetensors") == len(checkpoints_of(out)) == 2
+
+
+@pytest.mark.parametrize(("before", "after"), [('"lr": 0.02', '"lr": 0.03'), ("text.txt", "tuxt.txt")])
+def test_settings_of_a_damaged_checkpoint_are_not_used(
+    out: Path, trained: Path, before: str, after: str
+) -> None:
+    """A flipped bit of the record, which still reads well."""
+    record = checkpoints_of(out)[-1] / "training" / "progress.json"
+    text = record.read_text(encoding="utf-8")
+    assert before in text
+    record.write_text(text.replace(before, after), encoding="utf-8")
+    done = run("train", "--resume", out, "--json")
+    assert done.json()["weights_sha256"] == load_checkpoint(trained).record["weights_sha256"]
+    assert str(record) in done.err
