@@ -36,6 +36,7 @@ __all__ = [
     "Shards",
     "Spheres",
     "Steps",
+    "TensorBoard",
     "Trace",
     "ValFraction",
     "VocabSize",
@@ -147,6 +148,12 @@ SaveEvery = Annotated[
 Trace = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Record every message between the actors.", rich_help_panel=_OUTPUT),
+]
+TensorBoard = Annotated[
+    Path | None,
+    typer.Option(
+        "--tensorboard", metavar="DIR", help="Write event files for TensorBoard.", rich_help_panel=_OUTPUT
+    ),
 ]
 Json = Annotated[
     bool,

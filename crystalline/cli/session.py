@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 import anyio
 from anyio import CancelScope
@@ -19,12 +20,28 @@ if TYPE_CHECKING:
     from crystalline.training import Trainer, TrainReport
     from crystalline.training.events import Event
 
-__all__ = ["GRACE_S", "train_until_signal"]
+__all__ = ["GRACE_S", "Board", "train_until_signal"]
 
 GRACE_S: Final = 4.5
 """Seconds from the first signal to the end of the process, finished or not. The promise is 5."""
 
 _SHOW_CURSOR = b"\x1b[?25h"
+
+
+class Board(Protocol):
+    """Something that is told every event of a run."""
+
+    def take(self, event: Event) -> None:
+        """Hear one."""
+
+    def close(self) -> None:
+        """Hear that there will be no more."""
+
+
+class _NoBoard:
+    def take(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -43,7 +60,7 @@ class _Interruption:
 
 
 async def train_until_signal(
-    trainer: Trainer, show: Callable[[Event], None]
+    trainer: Trainer, show: Callable[[Event], None], board: Callable[[int], Board] | None = None
 ) -> tuple[TrainReport | None, int | None]:
     """Train to the end, or to the first SIGINT or SIGTERM.
 
@@ -53,6 +70,7 @@ async def train_until_signal(
     Args:
         trainer: not entered yet.
         show: is called with every event.
+        board: makes something else that takes every event, given the number of steps taken before.
 
     Returns:
         The report, None if training had not begun; and the signal's number, None without one.
@@ -67,8 +85,10 @@ async def train_until_signal(
         with interruption.run:
             async with trainer:
                 interruption.trainer = trainer
-                async for event in trainer.events():
-                    show(event)
+                with closing(board(trainer.begins_after) if board else _NoBoard()) as taker:
+                    async for event in trainer.events():
+                        show(event)
+                        taker.take(event)
                 report = await trainer.fit()
         group.cancel_scope.cancel()
     return report, interruption.number

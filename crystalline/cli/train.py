@@ -12,6 +12,7 @@ from rich.console import Console
 from crystalline.cli import options as option  # noqa: TC001  (typer reads the annotations at run time)
 from crystalline.cli.conclusion import conclusion, json_line, whereabouts
 from crystalline.cli.entry import INTERRUPTED_EARLY
+from crystalline.cli.lazy import load_extra
 from crystalline.cli.output import put_out
 from crystalline.cli.progress import progress
 from crystalline.cli.session import train_until_signal
@@ -61,6 +62,7 @@ def train(
     save_every: option.SaveEvery = "10m",
     keep: option.Keep = _TRAINING.keep,
     trace: option.Trace = None,
+    tensorboard: option.TensorBoard = None,
     json: option.Json = False,
     quiet: option.Quiet = False,
     config: option.ConfigFile = None,
@@ -75,6 +77,10 @@ def train(
     """
     options = dict(locals())  # all parameters by name
     console = _console(quiet=quiet)
+    board = None
+    if tensorboard is not None:  # before the long part, so that a missing extra costs no time
+        log = load_extra("crystalline.runs.tensorboard:TensorBoardLog", "tensorboard")
+        board = lambda steps: log(tensorboard, from_step=steps)  # noqa: E731 - a function of one use
     start = start_of(options, given_options(ctx))
     if start.corpus.skipped:
         console.print(_skipped(start.corpus.skipped), markup=False)
@@ -82,7 +88,7 @@ def train(
         start.model, start.train, start.corpus, out=start.out, force=force, trace=trace, resume=resume
     )
     with progress(console, f"preparing {start.corpus.name}, {start.corpus.size_bytes:,} bytes ...") as show:
-        report, signalled = anyio.run(train_until_signal, trainer, show)
+        report, signalled = anyio.run(train_until_signal, trainer, show, board)
     if report is not None:
         _conclude(console, report)
         if json:

@@ -11,7 +11,15 @@ from tokenizers.decoders import DecodeStream
 from crystalline.data import END_OF_TEXT, tokenizer_from_json
 from crystalline.errors import ModelFolderError, SettingError
 from crystalline.inference.sampling import SamplingOptions, sample
-from crystalline.model import ModelConfig, Parameters, Workspace, load_model, load_tokenizer_json, next_logits
+from crystalline.model import (
+    ModelConfig,
+    Parameters,
+    Workspace,
+    load_model,
+    load_tokenizer_json,
+    model_folder,
+    next_logits,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,6 +64,7 @@ class TextModel:
         Raises:
             ModelFolderError: the folder or a file in it is missing or damaged, or they do not fit together.
         """
+        folder = model_folder(folder)
         config, flat = load_model(folder)
         return cls(config, Parameters(config, flat), tokenizer_from_json(load_tokenizer_json(folder)))
 

@@ -7,7 +7,16 @@ BLAS to one thread.
 from __future__ import annotations
 
 from crystalline.model.config import ModelConfig
-from crystalline.model.files import load_config, load_model, load_tokenizer_json, save_model
+from crystalline.model.files import (
+    MODEL_FILES,
+    load_config,
+    load_model,
+    load_tokenizer_json,
+    model_folder,
+    read_model,
+    save_model,
+)
+from crystalline.model.manifest import MANIFEST, read_json, verify, write_json, write_manifest
 from crystalline.model.parameters import (
     Layout,
     Parameters,
@@ -20,6 +29,8 @@ from crystalline.model.transformer import logits, loss, loss_and_gradient, next_
 from crystalline.model.workspace import Workspace
 
 __all__ = [
+    "MANIFEST",
+    "MODEL_FILES",
     "Layout",
     "ModelConfig",
     "Parameters",
@@ -32,8 +43,14 @@ __all__ = [
     "logits",
     "loss",
     "loss_and_gradient",
+    "model_folder",
     "name_at",
     "next_logits",
+    "read_json",
+    "read_model",
     "save_model",
+    "verify",
     "weights_sha256",
+    "write_json",
+    "write_manifest",
 ]

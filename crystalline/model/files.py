@@ -7,7 +7,7 @@ trusts nothing: every damage ends in a `ModelFolderError` that names the file.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,16 +17,28 @@ from tokenizers import Tokenizer
 
 from crystalline.errors import ModelFolderError
 from crystalline.model.config import ModelConfig
+from crystalline.model.manifest import MANIFEST, verify
 from crystalline.model.parameters import Parameters, layout_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["load_config", "load_model", "load_tokenizer_json", "save_model"]
+__all__ = [
+    "MODEL_FILES",
+    "load_config",
+    "load_model",
+    "load_tokenizer_json",
+    "model_folder",
+    "read_model",
+    "save_model",
+]
 
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 _TOKENIZER, _TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+
+MODEL_FILES: Final = frozenset({_CONFIG, _WEIGHTS, _TOKENIZER, _TOKENIZER_CONFIG})
+"""What `save_model` writes."""
 
 _END_OF_TEXT = "<|endoftext|>"
 _REMEDY = "save the model again, or open another folder"
@@ -65,7 +77,27 @@ def save_model(folder: Path, config: ModelConfig, flat: npt.NDArray[np.float32],
     )
 
 
+def model_folder(folder: Path) -> Path:
+    """The folder that really holds the files of a model: in a run folder they are links to a checkpoint.
+
+    Whoever reads several of them must do so in one place, because the links may be moved meanwhile.
+    """
+    return (folder / _CONFIG).resolve().parent if (folder / _CONFIG).is_file() else folder
+
+
 def load_model(folder: Path) -> tuple[ModelConfig, npt.NDArray[np.float32]]:
+    """Read a model's sizes and weights, in a checkpoint after its files were compared with the manifest.
+
+    Raises:
+        ModelFolderError: as `read_model`, or a file is not as it was written.
+    """
+    folder = model_folder(folder)
+    if (folder / MANIFEST).exists():
+        verify(folder, MODEL_FILES, only=False)
+    return read_model(folder)
+
+
+def read_model(folder: Path) -> tuple[ModelConfig, npt.NDArray[np.float32]]:
     """Read a model's sizes and weights; memory is taken only after all sizes have been checked.
 
     Raises:

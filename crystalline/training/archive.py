@@ -53,6 +53,10 @@ class Archive(Actor):
         self._written: Written | None = None
         self._failure: CrystallineError | None = None
 
+    async def on_start(self, ctx: Context) -> None:
+        """Take the memory of the copy now, in a thread: what is fresh costs more to write to."""
+        self._copy = await ctx.offload(_fresh, self._memory.current)
+
     @on(Keep)
     async def keep(self, msg: Keep, ctx: Context) -> Kept:
         """Copy the current weights and moments, to write them next.
@@ -64,8 +68,8 @@ class Archive(Actor):
         # Taken away while a job writes to it: one that is left behind must not meet the next.
         copy, self._copy = self._copy, None
         current = self._memory.current
-        if copy is None:
-            copy = AdamWBuffers(*map(np.empty_like, current))
+        if copy is None:  # one was left behind
+            copy = await ctx.offload(_fresh, current)
         await ctx.offload(_copy, current, copy)
         self._copy = copy
         ctx.tell(ctx.self_ref, _Write(msg.progress))
@@ -102,6 +106,10 @@ class Archive(Actor):
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
+
+
+def _fresh(_token: JobToken, current: AdamWBuffers) -> AdamWBuffers:
+    return AdamWBuffers(*(array.copy() for array in current))
 
 
 def _copy(_token: JobToken, current: AdamWBuffers, copy: AdamWBuffers) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import fcntl
 import glob
 import os
+import re
 import secrets
 import shutil
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["beside", "files", "lock", "point", "recover", "remove", "replace", "sweep", "sync"]
+__all__ = ["beside", "files", "is_left", "lock", "point", "recover", "remove", "replace", "sweep", "sync"]
+
+
+_FRESH: Final = re.compile(r"\..+\.new-[0-9a-f]{8}", re.DOTALL)
 
 
 @contextmanager
@@ -43,8 +47,13 @@ def sweep(folder: Path, name: str | None = None) -> None:
             os.close(handle)
 
 
+def is_left(path: Path) -> bool:
+    """Whether a path is what `beside` makes."""
+    return _FRESH.fullmatch(path.name) is not None and path.is_dir() and not path.is_symlink()
+
+
 def _left(folder: Path, pattern: str) -> list[Path]:
-    return [path for path in folder.glob(f".{pattern}.new-????????") if path.is_dir()]
+    return [path for path in folder.glob(f".{pattern}.new-????????") if is_left(path)]
 
 
 def recover(path: Path) -> None:

@@ -4,21 +4,32 @@
       config.json  model.safetensors  tokenizer.json  tokenizer_config.json
       training/    progress.json  optimizer.safetensors  manifest.json
 
-The manifest has the SHA-256 of every other file. It is written in one way only, so that a change of any byte
-in it is noticed as well.
+The manifest has the SHA-256 of every other file; see `crystalline.model.manifest`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import safetensors.numpy
 
 from crystalline.errors import ModelFolderError
-from crystalline.model import ModelConfig, load_config, load_model, load_tokenizer_json, save_model
+from crystalline.model import (
+    MODEL_FILES,
+    ModelConfig,
+    load_config,
+    load_tokenizer_json,
+    read_json,
+    read_model,
+    save_model,
+    verify,
+    weights_sha256,
+    write_json,
+    write_manifest,
+)
 from crystalline.optim import AdamWBuffers
 from crystalline.training.atomic import beside, files, remove, sync
 from crystalline.training.progress import Progress
@@ -31,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHECKPOINTS",
+    "LATEST",
     "Checkpoint",
     "Snapshot",
     "checkpoints_in",
@@ -42,8 +54,14 @@ __all__ = [
 CHECKPOINTS: Final = "checkpoints"
 """The folder of a run that holds its checkpoints."""
 
-_TRAINING, _MANIFEST, _PROGRESS = "training", "manifest.json", "progress.json"
-_OPTIMIZER = "optimizer.safetensors"
+LATEST: Final = "latest"
+"""The link in a run folder to its newest checkpoint."""
+
+_TRAINING: Final = "training"
+_PROGRESS: Final = "training/progress.json"
+_OPTIMIZER: Final = "training/optimizer.safetensors"
+_FILES: Final = frozenset({*MODEL_FILES, _PROGRESS, _OPTIMIZER})
+_NAME: Final = re.compile(r"step-(\d{8,})(-epoch)?")
 _REMEDY = "use the checkpoint before it, or train again"
 
 
@@ -99,21 +117,19 @@ def write_checkpoint(
     with beside(folder) as fresh:
         save_model(fresh, snapshot.config, snapshot.buffers.weights, tokenizer_json)
         token.check()
-        training = fresh / _TRAINING
-        training.mkdir()
+        (fresh / _TRAINING).mkdir()
         moments = {
             "first_moment": snapshot.buffers.first_moment,
             "second_moment": snapshot.buffers.second_moment,
         }
-        (training / _OPTIMIZER).write_bytes(safetensors.numpy.save(moments))
+        (fresh / _OPTIMIZER).write_bytes(safetensors.numpy.save(moments))
         progress = {**snapshot.progress.to_json(), "weights_sha256": snapshot.weights_sha256, **record}
-        (training / _PROGRESS).write_text(_json(progress), encoding="utf-8")
+        write_json(fresh / _PROGRESS, progress)
         token.check()
-        manifest = {file.relative_to(fresh).as_posix(): _sha256(file) for file in files(fresh)}
-        (training / _MANIFEST).write_text(_json(manifest), encoding="utf-8")
+        write_manifest(fresh, _FILES)
         for file in files(fresh):
             sync(file)
-        sync(training)
+        sync(fresh / _TRAINING)
         sync(fresh)
         token.check()
         if folder.exists():  # left by a save that failed before it could be linked to
@@ -124,7 +140,11 @@ def write_checkpoint(
 
 def checkpoints_in(run: Path) -> list[Path]:
     """The checkpoints of a run folder, the newest first; none in a folder that is no run's."""
-    return sorted((run / CHECKPOINTS).glob("step-*"), reverse=True)
+    return sorted((run / CHECKPOINTS).glob("step-*"), key=_by_step, reverse=True)
+
+
+def _by_step(folder: Path) -> tuple[int, str]:
+    return len(folder.name.removesuffix("-epoch")), folder.name
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -136,7 +156,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         ModelFolderError: a file is missing or not as it was written; it is named.
     """
-    damages: list[str] = []
+    damages = _gone(folder)
     for candidate in checkpoints_in(folder) or [folder]:
         try:
             return _load(candidate, tuple(damages))
@@ -145,11 +165,19 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     raise ModelFolderError("; ".join(damages))
 
 
+def _gone(run: Path) -> list[str]:
+    """Say so when the checkpoint that was saved last is not there at all."""
+    latest = run / LATEST
+    if latest.is_symlink() and not latest.exists():
+        return [f"{run / latest.readlink()} is missing: {_REMEDY}"]
+    return []
+
+
 def load_record(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
-    """Read what the newest checkpoint says about its run, without its weights; nothing is verified.
+    """Read what the newest checkpoint says about its run, without its weights.
 
     Returns:
-        The sizes of the model, and the whole of progress.json.
+        The sizes of the model, and the whole of progress.json, of the newest checkpoint that is whole.
 
     Raises:
         ModelFolderError: there is no checkpoint that can be read.
@@ -157,57 +185,38 @@ def load_record(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
     damages: list[str] = []
     for candidate in checkpoints_in(folder) or [folder]:
         try:
-            return load_config(candidate), _read_json(candidate / _TRAINING / _PROGRESS)
+            verify(candidate, _FILES)
+            return load_config(candidate), read_json(candidate / _PROGRESS)
         except ModelFolderError as error:
             damages.append(str(error))
     raise ModelFolderError("; ".join(damages))
 
 
 def _load(folder: Path, damages: tuple[str, ...]) -> Checkpoint:
-    manifest = _read_json(folder / _TRAINING / _MANIFEST)
-    for name, sha256 in manifest.items():
-        file = folder / name
-        if _sha256_or_none(file) != sha256:
-            raise ModelFolderError(f"{file} is missing or damaged, it is not what was saved: {_REMEDY}")
-    config, weights = load_model(folder)
-    record = _read_json(folder / _TRAINING / _PROGRESS)
+    verify(folder, _FILES)
+    config, weights = read_model(folder)
+    record = read_json(folder / _PROGRESS)
     try:
-        moments = safetensors.numpy.load_file(folder / _TRAINING / _OPTIMIZER)
+        moments = safetensors.numpy.load_file(folder / _OPTIMIZER)
         buffers = AdamWBuffers(weights, moments["first_moment"], moments["second_moment"])
         progress = Progress.from_json(record)
-    except (KeyError, ValueError, OSError, safetensors.SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, OSError, safetensors.SafetensorError) as error:
         raise ModelFolderError(f"{folder} holds no whole training state ({error}): {_REMEDY}") from None
-    for buffer in buffers:
-        if buffer.shape != weights.shape or buffer.dtype != weights.dtype:
-            raise ModelFolderError(f"{folder} has moments of another model: {_REMEDY}")
+    if wrong := _contradiction(folder, buffers, progress, record):
+        raise ModelFolderError(f"{folder} {wrong}: {_REMEDY}")
     return Checkpoint(folder, config, buffers, progress, load_tokenizer_json(folder), record, damages)
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sha256_or_none(file: Path) -> str | None:
-    try:
-        return _sha256(file)
-    except OSError:
-        return None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = path.read_bytes()
-        found = json.loads(content)
-    except OSError as error:
-        raise ModelFolderError(f"cannot read {path}: {error.strerror or error}; {_REMEDY}") from None
-    except (ValueError, RecursionError):
-        raise ModelFolderError(f"{path} is damaged, it is not JSON: {_REMEDY}") from None
-    # Written in one way only, so that in the manifest, which nothing else vouches for, every byte counts.
-    if not isinstance(found, dict) or content != _json(found).encode():
-        raise ModelFolderError(f"{path} is damaged, it is not what was saved: {_REMEDY}")
-    return found
-
-
-def _json(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, indent=2) + "\n"
+def _contradiction(folder: Path, buffers: AdamWBuffers, progress: Progress, record: Mapping[str, Any]) -> str:
+    """What a checkpoint whose files are all as they were written cannot be; empty when all is well."""
+    weights, _, second_moment = buffers
+    if any(buffer.shape != weights.shape or buffer.dtype != weights.dtype for buffer in buffers):
+        return "has moments of another model"
+    if not all(np.isfinite(buffer).all() for buffer in buffers) or second_moment.min(initial=0.0) < 0:
+        return "has moments that no training makes"
+    if record.get("weights_sha256") != weights_sha256(weights):
+        return "has other weights than it says"
+    named = _NAME.fullmatch(folder.name)
+    if named is not None and int(named[1]) != progress.step:
+        return f"holds step {progress.step}"
+    return ""

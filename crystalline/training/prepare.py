@@ -12,16 +12,18 @@ from crystalline.data import (
     Windows,
     default_cache_dir,
     prepare_tokens,
+    steps_per_epoch,
     token_counts,
     unigram_cross_entropy,
 )
 from crystalline.errors import SettingError
 from crystalline.model import ModelConfig, initialise
+from crystalline.training.atomic import recover
 from crystalline.training.checkpoint import load_checkpoint
 from crystalline.training.memory import RunMemory
-from crystalline.training.plan import TreePlan
+from crystalline.training.plan import TreePlan, steps_planned
 from crystalline.training.progress import Progress
-from crystalline.training.resume import check_same_run
+from crystalline.training.resume import check_progress, check_same_run
 from crystalline.training.run_folder import RunFolder, RunIdentity, check_output, run_folder_of
 from crystalline.training.sphere import Seat
 from crystalline.training.work import ShardWork
@@ -86,6 +88,8 @@ def prepare(
         InputError: the corpus, the settings, the output folder or the checkpoint cannot be used.
         JobAbandoned: nobody waits any more.
     """
+    if resume is not None:
+        recover(resume)
     checkpoint = load_checkpoint(resume) if resume is not None else None
     for damage in checkpoint.passed_over if checkpoint is not None else ():
         LOGGER.warning("passed over a newer checkpoint: %s", damage)
@@ -108,6 +112,8 @@ def prepare(
     )
     if checkpoint is not None:
         check_same_run(checkpoint, config, identity)
+        per_epoch = steps_per_epoch(len(windows.train), train.batch_size)
+        check_progress(checkpoint, steps_planned(per_epoch, train.epochs, train.steps))
     progress = checkpoint.progress if checkpoint is not None else Progress()
     seat = _seat(config, train, windows, checkpoint)
     unigram_loss = _unigram_loss(windows, config.vocab_size)

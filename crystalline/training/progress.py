@@ -106,7 +106,12 @@ class Progress:
             if name not in record:
                 raise ValueError(f"{name} is missing")
             found[name] = _checked(name, record[name])
-        return cls(**found)
+        progress = cls(**found)
+        if not (progress.step_in_epoch <= progress.step and progress.updates <= progress.step):
+            raise ValueError(f"{progress.step} steps cannot hold those of their epoch, or their updates")
+        if progress.step and not progress.epoch:
+            raise ValueError(f"{progress.step} steps cannot be of no epoch")
+        return progress
 
 
 _FLOATS = frozenset({"epoch_loss", "epoch_seconds"})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from crystalline.data import Corpus
 from crystalline.errors import CorpusError, ModelFolderError, SettingError
+from crystalline.training.atomic import recover
 from crystalline.training.checkpoint import load_record
 from crystalline.training.config import TrainConfig
 from crystalline.training.run_folder import run_folder_of
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from crystalline.training.checkpoint import Checkpoint
     from crystalline.training.run_folder import RunIdentity
 
-__all__ = ["NEUTRAL", "SavedRun", "check_same_run", "saved_corpus", "saved_run"]
+__all__ = ["NEUTRAL", "SavedRun", "check_progress", "check_same_run", "saved_corpus", "saved_run"]
 
 NEUTRAL: Final = frozenset(
     {
@@ -61,6 +62,27 @@ def check_same_run(
         raise SettingError(f"cannot go on from step {checkpoint.progress.step}: {'; '.join(differences)}")
 
 
+def check_progress(checkpoint: Checkpoint, planned: list[int]) -> None:
+    """Return when a run with so many steps in each of its epochs can have come so far.
+
+    Raises:
+        ModelFolderError: it cannot.
+    """
+    at = checkpoint.progress
+    steps = planned[at.epoch - 1] if 0 < at.epoch <= len(planned) else 0
+    over = at.step_in_epoch == steps
+    if (
+        at.epoch > len(planned)
+        or at.step != sum(planned[: max(0, at.epoch - 1)]) + at.step_in_epoch
+        or at.step_in_epoch > steps
+        or (at.validated and not over)
+    ):
+        raise ModelFolderError(
+            f"{checkpoint.folder} says step {at.step}, as step {at.step_in_epoch} of epoch {at.epoch}: the "
+            f"run has {len(planned)} epochs, and no such place"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class SavedRun:
     """What a checkpoint says about the run that made it.
@@ -99,6 +121,7 @@ def saved_run(folder: Path) -> SavedRun:
     Raises:
         ModelFolderError: there is no checkpoint that can be read, or it does not say.
     """
+    recover(folder)
     config, record = load_record(folder)
     try:
         known = {field.name for field in fields(TrainConfig)}

@@ -20,8 +20,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from crystalline.errors import OutputError
-from crystalline.training.atomic import beside, lock, point, recover, remove, replace, sweep, sync
-from crystalline.training.checkpoint import CHECKPOINTS, checkpoints_in, write_checkpoint
+from crystalline.model import MANIFEST
+from crystalline.training.atomic import beside, is_left, lock, point, recover, remove, replace, sweep, sync
+from crystalline.training.checkpoint import CHECKPOINTS, LATEST, checkpoints_in, write_checkpoint
 from crystalline.training.metrics import METRICS, Metrics
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunFolder", "RunIdentity", "check_output", "run_folder_of"]
 
-_LATEST: Final = "latest"
 _LOCK_S: Final = 0.1
-_TRAINING: Final = "training"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +122,7 @@ class RunFolder:
         self._newest, self._epoch_over = resumed.folder.name, resumed.progress.validated
         for folder in (self.path, self.path / CHECKPOINTS):
             sweep(folder)
-        point(self.path / _LATEST, f"{CHECKPOINTS}/{self._newest}")
+        point(self.path / LATEST, f"{CHECKPOINTS}/{self._newest}")
         for newer in checkpoints_in(self.path):
             if newer.name > self._newest:
                 remove(newer)
@@ -174,7 +173,7 @@ class RunFolder:
             self._begin(token, snapshot, name)
         else:
             self._write(token, snapshot, self.path / CHECKPOINTS / name)
-            point(self.path / _LATEST, f"{CHECKPOINTS}/{name}")
+            point(self.path / LATEST, f"{CHECKPOINTS}/{name}")
             self._newest = name
             sync(self.path)
             self._prune()
@@ -188,9 +187,9 @@ class RunFolder:
             (fresh / CHECKPOINTS).mkdir()
             checkpoint = fresh / CHECKPOINTS / name
             self._write(token, snapshot, checkpoint)
-            point(fresh / _LATEST, f"{CHECKPOINTS}/{name}")
+            point(fresh / LATEST, f"{CHECKPOINTS}/{name}")
             for file in checkpoint.iterdir():
-                point(fresh / file.name, f"{_LATEST}/{file.name}")
+                point(fresh / file.name, f"{LATEST}/{file.name}")
             self.metrics.sync()
             sync(fresh)
             if self._replaces:
@@ -275,12 +274,14 @@ def _replaceable(path: Path) -> bool:
 
 
 def _belongs_to_a_run(entry: Path) -> bool:
+    if is_left(entry):
+        return True
     if entry.is_symlink():
-        return entry.readlink().parts[0] == (CHECKPOINTS if entry.name == _LATEST else _LATEST)
+        return entry.readlink().parts[0] == (CHECKPOINTS if entry.name == LATEST else LATEST)
     if entry.name == METRICS:
         return entry.is_file()
     return entry.name == CHECKPOINTS and entry.is_dir() and all(map(_is_checkpoint, entry.iterdir()))
 
 
 def _is_checkpoint(folder: Path) -> bool:
-    return folder.name.startswith("step-") and (folder / _TRAINING / "manifest.json").is_file()
+    return is_left(folder) or (folder.name.startswith("step-") and (folder / MANIFEST).is_file())

@@ -152,6 +152,11 @@ class Trainer:
         return sum(self._steps_planned())
 
     @property
+    def begins_after(self) -> int:
+        """Steps taken before this run began: 0, or those of the checkpoint that it goes on from."""
+        return self._open().progress.step
+
+    @property
     def system(self) -> ActorSystem:
         """The actors at work, for `tree()`, `waits()` and `statistics()`."""
         if self._system is None:

@@ -13,6 +13,7 @@ import pytest
 from actors.tracing import read_trace
 from crystalline.cli.train import train
 from tests.helpers.command import TINY, run, run_program
+from tests.helpers.event_files import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +88,7 @@ ELSEWHERE = {
     "json": "test_json_is_one_object_with_the_agreed_keys",
     "quiet": "test_quiet_prints_nothing",
     "force": "test_force_replaces_a_run",
+    "tensorboard": "test_tensorboard_writes_event_files_that_go_on_after_a_resume",
     "keep": "test_so_many_checkpoints_are_kept",
     "resume": "test_resume_goes_on_with_settings_and_text_of_the_run",
     "on-loss": "test_on_loss_decides_what_a_lost_sphere_ends",
@@ -232,3 +234,16 @@ def test_on_nonfinite_decides_what_a_number_that_is_none_ends(
     lines = (tmp_path / "skip" / "metrics.jsonl").read_text().splitlines()
     skipped = [record["step"] for record in map(json.loads, lines) if record.get("skipped")]
     assert skipped == [2]
+
+
+def test_tensorboard_writes_event_files_that_go_on_after_a_resume(
+    trainer: Callable[..., Run], tmp_path: Path
+) -> None:
+    whole, board = trainer("--save-every", "1", "--keep", "1000"), tmp_path / "board"
+    trainer("--save-every", "1", "--keep", "1000", "--tensorboard", str(board))
+    losses = [(step, round(loss, 5)) for step, loss in shown(board)["step/loss"]]
+    assert [step for step, _ in losses] == list(range(1, whole.report["steps"] + 1))
+    shutil.copytree(whole.out, tmp_path / "out", symlinks=True)
+    half = tmp_path / "out" / "checkpoints" / whole.checkpoints[0]
+    run("train", "--resume", half, "--tensorboard", board, "--json").json()
+    assert [(step, round(loss, 5)) for step, loss in shown(board)["step/loss"]] == losses

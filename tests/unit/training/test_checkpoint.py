@@ -40,7 +40,8 @@ FILES = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config
 
 def snapshot(step: int, seed: int = 0) -> Snapshot:
     rng = np.random.default_rng([seed, step])
-    buffers = AdamWBuffers(*(rng.standard_normal(layout_of(TIED).size, np.float32) for _ in range(3)))
+    weights, first, second = (rng.standard_normal(layout_of(TIED).size, np.float32) for _ in range(3))
+    buffers = AdamWBuffers(weights, first, np.abs(second))
     progress = Progress(epoch=2, step=step, step_in_epoch=step - 1, recent_losses=(2.5, 0.1 + step))
     return Snapshot(TIED, buffers, progress, weights_sha256(buffers.weights))
 
