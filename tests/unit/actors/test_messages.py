@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import FrozenInstanceError, field
+from dataclasses import FrozenInstanceError, field, fields
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from actors import ActorRef, MessageError, ProtocolError, UnregisteredMessage, message
-from actors.messages import schema_by_id, schema_of
+from actors.messages import (
+    AbortEpoch,
+    BeginEpoch,
+    Down,
+    EpochState,
+    Failure,
+    FinishEpoch,
+    Wake,
+    schema_by_id,
+    schema_of,
+)
 
 
 @message("messages.point")
@@ -189,3 +199,33 @@ def test_a_message_whose_annotations_name_nothing_cannot_be_read() -> None:
 
     with pytest.raises(ProtocolError, match=r"messages\.unresolved cannot be read here: .*Nowhere"):
         schema_of(Unresolved).build((1,))
+    for _ in range(2):  # and so it is not sent, neither the first time nor later
+        with pytest.raises(MessageError, match=r"the type of a field is not known .*Nowhere.*import it"):
+            schema_of(Unresolved).values(Unresolved(1))
+
+
+def test_a_mapping_arrives_as_a_dict_and_as_nothing_else() -> None:
+    @message("messages.mapped")
+    class Mapped:
+        table: Mapping[str, int]
+
+    assert schema_of(Mapped).build(({"a": 1},)) == Mapped({"a": 1})
+    with pytest.raises(ProtocolError, match=r"messages\.mapped\.table cannot be a tuple"):
+        schema_of(Mapped).build((("a", 1),))
+
+
+def test_a_message_of_the_runtime_keeps_its_tag_and_fields() -> None:
+    """Others may run an older version: a tag is never given another meaning, fields come only behind."""
+    contract = {
+        "actors.down": (Down, ("ref", "incarnation", "reason", "restarting")),
+        "actors.wake": (Wake, ()),
+        "actors.failure": (Failure, ("error_type", "error_text", "traceback_text", "refused")),
+        "actors.begin_epoch": (BeginEpoch, ("epoch",)),
+        "actors.finish_epoch": (FinishEpoch, ("epoch",)),
+        "actors.abort_epoch": (AbortEpoch, ("epoch", "reason")),
+        "actors.epoch_state": (EpochState, ("epoch", "state")),
+    }
+    for tag, (cls, names) in contract.items():
+        assert schema_of(cls).tag == tag
+        assert tuple(each.name for each in fields(cls)) == names
+        assert schema_of(cls).awaited == f"reply to {tag}"
