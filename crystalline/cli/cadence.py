@@ -10,7 +10,7 @@ from crystalline.errors import SettingError
 __all__ = ["parse_cadence"]
 
 _SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_CADENCE: Final = re.compile(r"(\d{1,15})|(\d{1,9}(?:\.\d{1,9})?)([smh])")
+_CADENCE: Final = re.compile(r"([0-9]{1,15})|([0-9]{1,9}(?:\.[0-9]{1,9})?)([smh])")
 
 
 def parse_cadence(text: str) -> tuple[int, float]:
