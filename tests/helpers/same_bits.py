@@ -117,8 +117,8 @@ class Killing:
     def _consider(self, kill: Kill, run: tuple[int, int], units: int) -> None:
         if not run[0] <= int(kill.part * units) < run[1]:
             return
-        leaves = (sphere for sphere in range(self._plan.spheres) if not self._plan.below[sphere])
-        leaf = next(leaf for leaf in leaves if self._plan.run(leaf, units) == run)
+        runs = self._plan.runs(units)
+        leaf = next(leaf for leaf, own in runs.items() if own == run and not self._plan.below[leaf])
         with self._lock:
             if not kill.killed:
                 done = threading.Event()

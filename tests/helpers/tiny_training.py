@@ -7,6 +7,7 @@ those that the loop had after as many steps, and a run that ends well has taken 
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import re
 from collections import Counter
@@ -19,14 +20,15 @@ from actors import errors as actor_errors
 from crystalline import errors as own_errors
 from crystalline.model import initialise, weights_sha256
 from crystalline.training import EpochDone, StepDone, TrainConfig
-from crystalline.training.checkpoint import Progress
 from crystalline.training.memory import RunMemory
 from crystalline.training.messages import EpochReport, Save, SaveReport, TrainEpoch
+from crystalline.training.metrics import Metrics
 from crystalline.training.plan import TreePlan
+from crystalline.training.progress import Progress
 from crystalline.training.root import Root, RootSettings
 from crystalline.training.sphere import Seat
 from tests.helpers.plain_training import PlainRun, train_on_windows
-from tests.helpers.tiny_work import CONFIG, PLANS, SHARDS, SLICES, TinyWork, text
+from tests.helpers.tiny_work import CONFIG, PLANS, SHARDS, SLICES, TinyWork, leaves_of, text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,9 +54,11 @@ STOP_AFTER_S: Final = 12.0
 # How many runs are stopped and resumed, and how many have little time for their jobs.
 STOPPED: Final = 0.3
 HURRIED: Final = 0.25
-# How many spheres are killed while one Root trains, and when: never so often that one is not started again.
+REDISTRIBUTED: Final = 0.5
+# How many spheres are lost while one Root trains, and when: never so many that none is left or started again.
 LOSSES: Final = (0, 0, 1, 2, 3)
 LOSSES_WITHIN_S: Final = 6.0
+FOR_GOOD: Final = 0.5
 # After all is over so much time passes before the last look: what comes late has come by then.
 LATE_S: Final = 1_000.0
 
@@ -69,7 +73,7 @@ CLEAN: Final = {
 }
 
 
-def settings_of(plan: TreePlan, *, save_every: int, job_timeout_s: float) -> TrainConfig:
+def settings_of(plan: TreePlan, *, save_every: int = 0, job_timeout_s: float = 60.0) -> TrainConfig:
     """Two epochs of three steps, clipped, so that the norm counts."""
     return TrainConfig(
         spheres=plan.spheres,
@@ -81,6 +85,7 @@ def settings_of(plan: TreePlan, *, save_every: int, job_timeout_s: float) -> Tra
         clip=0.05,
         val_fraction=0.1,
         save_every=save_every,
+        save_every_s=0.0,  # those would be seconds of the real clock
         job_timeout_s=job_timeout_s,
     )
 
@@ -88,18 +93,34 @@ def settings_of(plan: TreePlan, *, save_every: int, job_timeout_s: float) -> Tra
 @cache
 def plain() -> PlainRun:
     """What a plain loop finds: the oracle."""
-    settings = settings_of(TreePlan(1), save_every=0, job_timeout_s=1.0)
-    return train_on_windows(CONFIG, settings, text(), SLICES)
+    return train_on_windows(CONFIG, settings_of(TreePlan(1)), text(), SLICES)
 
 
 class KeptInMemory:
-    """A run folder without a disk: it keeps copies of what it is given, made when the job runs."""
+    """A run folder without a disk: it keeps copies of what it is given, made when the job runs.
+
+    Attributes:
+        checkpoints: weights and progress, by step.
+        metrics: lines that no file takes over.
+    """
 
     path = Path("nowhere")
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], metrics: bytes = b"") -> None:
         self._problems = problems
         self.checkpoints: dict[int, tuple[RunMemory, Progress]] = {}
+        self.metrics = Metrics(metrics)
+
+    def resumed(self, progress: Progress) -> KeptInMemory:
+        """Another one, for a run that goes on from here."""
+        return KeptInMemory(self._problems, bytes(self.metrics._kept[: progress.metrics_bytes]))
+
+    def wrong_metrics(self, steps: int) -> list[str]:
+        """Say what is wrong, if these are not the steps of an undisturbed run, each once, in order."""
+        lines = [json.loads(line) for line in bytes(self.metrics._kept).splitlines()]
+        found = [(line["step"], line["loss"]) for line in lines if line["kind"] == "step"]
+        expected = list(enumerate(plain().losses[:steps], 1))
+        return [] if found == expected else [f"the metrics are {found}, not {expected}"]
 
     def save(self, token: JobToken, snapshot: Snapshot) -> Path:
         """Keep a checkpoint; nothing but the weights of its step may be in it."""
@@ -141,7 +162,8 @@ class Stretch:
         self.plan = sim.random.choice(PLANS)
         # Two jobs are at work at a time, and most take less than half a second: this is too short for some.
         self.hurried = sim.random.random() < HURRIED
-        self.job_timeout_s = 0.5 + 0.25 * self.plan.leaves if self.hurried else 60.0
+        self.job_timeout_s = 0.5 + 0.25 * leaves_of(self.plan) if self.hurried else 60.0
+        self.redistribute = sim.random.random() < REDISTRIBUTED
         self._sim = sim
 
     async def start(self, folder: KeptInMemory) -> ActorRef[Root]:
@@ -151,7 +173,7 @@ class Stretch:
             self.plan, save_every=random.choice((0, 1, 2)), job_timeout_s=self.job_timeout_s
         )
         work = TinyWork(self._sim.loop, random, heedless=random.random() < 0.7)
-        seat = Seat(self.plan, self.memory, work, self.job_timeout_s)
+        seat = Seat(self.plan, self.memory, work, self.job_timeout_s, redistribute=self.redistribute)
         kept: Any = folder  # the part of a RunFolder that Root uses
         given = RootSettings(settings, text(), seat, kept, self.receiver.ref, self.begun)
         root = await self._sim.system.spawn(Root, given, name=self.name)
@@ -160,18 +182,22 @@ class Stretch:
         return root
 
     async def _lose_a_sphere(self, after_s: float) -> None:
-        """Kill one; the faults that a simulation brings by itself come mostly before the first step."""
+        """Kill one, or stop it for good. The simulation's own faults come mostly before the first step."""
         await asyncio.sleep(after_s)
-        injector = self._sim.injector
-        below = f"/{self.name}/"
+        injector, random = self._sim.injector, self._sim.random
+        below = f"/{self.name}/sphere-"
         spheres = [cell for cell in injector.targets("kill") if cell.ref.path.startswith(below)]
-        if spheres:
-            injector.inject("kill", self._sim.random.choice(spheres))
+        if not spheres:
+            return
+        lost = random.choice(spheres)
+        # One whose parent is a sphere has that started again, if it was the last one there.
+        replaceable = len(self.plan.below[None]) > max(LOSSES) or "/" in lost.ref.path.removeprefix(below)
+        for_good = self.redistribute and replaceable and random.random() < FOR_GOOD
+        injector.inject("stop" if for_good else "kill", lost)
 
     def epochs_left(self) -> range:
         """As a trainer counts them."""
-        over = self.begun.step_in_epoch >= STEPS_IN_EPOCH
-        return range(max(1, self.begun.epoch + over), EPOCHS + 1)
+        return range(max(1, self.begun.epoch + self.begun.validated), EPOCHS + 1)
 
     async def problems(self) -> list[str]:
         """Say what is wrong with the weights, and with what was told; asked when the system is closed."""
@@ -220,11 +246,13 @@ class TinyTraining:
             ActorError: it failed, and says so.
         """
         random = self._sim.random
-        begun = RunMemory(CONFIG, initialise(CONFIG, 0)), Progress(epoch=0, step=0, step_in_epoch=0)
+        begun = RunMemory(CONFIG, initialise(CONFIG, 0)), Progress()
         if random.random() < STOPPED:
             saved = await self._stretch("root", *begun, stop_after_s=random.uniform(0.0, STOP_AFTER_S))
             begun = self._folder.checkpoints[saved.step]
+            self._folder = self._folder.resumed(begun[1])
         saved = await self._stretch("root-at-last", *begun)
+        assert not (wrong := self._folder.wrong_metrics(TOTAL_STEPS)), wrong
         assert (saved.step, saved.weights_sha256) == (TOTAL_STEPS, plain().hashes[-1]), saved
         self.end = HASH
 

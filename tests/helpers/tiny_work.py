@@ -6,7 +6,6 @@ import contextlib
 import functools
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from crystalline.training.memory import Target
     from crystalline.training.messages import ApplySlices, ComputeShards, ReduceSlices
 
-__all__ = ["CONFIG", "PLANS", "REMEMBERED", "SHARDS", "SLICES", "TinyWork", "text"]
+__all__ = ["CONFIG", "PLANS", "REMEMBERED", "SHARDS", "SLICES", "TinyWork", "leaves_of", "text"]
 
 CONFIG: Final = ModelConfig(vocab_size=13, dim=2, layers=1, heads=1, ffn_dim=2, seq_len=4)
 SHARDS: Final = 12
@@ -52,21 +51,10 @@ class NarrowPlan(TreePlan):
             below[sphere] = tuple(range(2 * sphere + 2, min(2 * sphere + 4, self.spheres)))
         object.__setattr__(self, "below", below)
 
-    @cached_property
-    def leaf_ranges(self) -> dict[int, Run]:
-        """As that of every plan."""
-        ranges: dict[int, Run] = {}
-        self._number(None, 0, ranges)
-        return ranges
 
-    def _number(self, sphere: int | None, first: int, ranges: dict[int, Run]) -> int:
-        behind = first
-        for child in self.below[sphere]:
-            behind = self._number(child, behind, ranges)
-        if sphere is not None:
-            behind = max(behind, first + 1)
-            ranges[sphere] = (first, behind)
-        return behind
+def leaves_of(plan: TreePlan) -> int:
+    """How many spheres compute."""
+    return sum(not plan.below[sphere] for sphere in range(plan.spheres))
 
 
 PLANS: Final = (
@@ -128,7 +116,7 @@ class TinyWork(ShardWork):
         self._leave_behind(token, request, functools.partial(super().reduce, Unheard(), target))
         return super().reduce(token, target, request)
 
-    def apply(self, token: JobToken, target: Target, current: Any, request: ApplySlices) -> float:
+    def apply(self, token: JobToken, target: Target, current: Any, request: ApplySlices) -> Any:
         """As that of every work."""
         self._leave_behind(token, request, functools.partial(super().apply, Unheard(), target, current))
         return super().apply(token, target, current, request)

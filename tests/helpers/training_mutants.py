@@ -11,7 +11,6 @@ from typing import Final
 from crystalline.training import gather, root, sphere
 from crystalline.training.memory import RunMemory
 from crystalline.training.root import Root
-from crystalline.training.sphere import ControlSphere
 from crystalline.training.work import ShardWork
 from tests.helpers.mutants import Change, Mutant
 from tests.helpers.tiny_training import training
@@ -26,12 +25,14 @@ def _everywhere(function: str, old: str, new: str) -> tuple[Change, ...]:
 
 _DISCARD: Final = "self._memory.discard_target()"
 _STEP: Final = "done = await self._step("
+_APPLY: Final = "parts, reasons = await ask_once(ctx, self._team, apply)"
+_LOST: Final = "return None, found.reasons"
 
 TRAINING_MUTANTS: Final = (
     Mutant(
         "a step is committed although a sphere was lost when it was applied",
         training,
-        (Change(Root, "_update", "applied, restarting = await", "applied, _ = await"),),
+        (Change(Root, "_update", _APPLY, "parts = (await ask_once(ctx, self._team, apply))[0] or []"),),
     ),
     Mutant(
         "an attempt that lost a sphere goes on",
@@ -51,7 +52,7 @@ TRAINING_MUTANTS: Final = (
     Mutant(
         "the optimizer counts a step twice that was tried again",
         training,
-        (Change(Root, "_update", _DISCARD, f"{_DISCARD}; step += 1"),),
+        (Change(Root, "_update", _DISCARD, f"{_DISCARD}; update += 1"),),
     ),
     Mutant(
         "a step counts before it is committed",
@@ -61,8 +62,7 @@ TRAINING_MUTANTS: Final = (
                 Root,
                 "_steps_of",
                 _STEP,
-                "self._progress = Progress(epoch=epoch, step=self._progress.step + 1, step_in_epoch=at + 1)\n"
-                f"        {_STEP}",
+                f"self._progress = replace(progress, step=progress.step + 1)\n        {_STEP}",
             ),
             Change(Root, "_step", "step = self._progress.step + 1", "step = self._progress.step"),
         ),
@@ -70,21 +70,27 @@ TRAINING_MUTANTS: Final = (
     Mutant(
         "an epoch that is gone on with begins at its first batch",
         training,
-        (Change(Root, "_steps_of", "begun = self._progress.step_in_epoch", "begun = 0"),),
+        (Change(Root, "_steps_of", "range(progress.step_in_epoch, planned)", "range(planned)"),),
     ),
     Mutant(
         "answers are used in the order of their arrival",
         training,
-        _everywhere("gather", "[answers[ref] for ref in asks]", "list(answers.values())"),
+        _everywhere("gather", "sorted(answers, key=lambda answer: answer.lo)", "answers"),
     ),
     Mutant(
         "the part of a sphere that was lost is left out",
         training,
-        _everywhere(
-            "gather",
-            "pending = {ref: asks[ref] for ref in restarting}",
-            "asks, pending = {ref: asks[ref] for ref in answers}, {}",
-        ),
+        _everywhere("gather", "parts = found.again + [", "parts = ["),
+    ),
+    Mutant(
+        "nobody takes over the part of a sphere that is gone",
+        training,
+        _everywhere("gather", "for run in found.orphans", "for run in ()"),
+    ),
+    Mutant(
+        "a buffer is used again when its sphere takes over more of the same step",
+        training,
+        (Change(sphere._Published, "recycle", "step > self._step", "step >= self._step"),),
     ),
     Mutant(
         "gradients are added from left to right",
@@ -113,13 +119,6 @@ TRAINING_MUTANTS: Final = (
     Mutant(
         "a control sphere asks a child that was lost for the same attempt",
         training,
-        (
-            Change(
-                ControlSphere,
-                "_undisturbed",
-                "answers, restarting = await ask_each(ctx, parts)",
-                "answers, restarting = dict(zip(parts, await gather(ctx, parts), strict=True)), {}",
-            ),
-        ),
+        (Change(sphere, "ask_once", _LOST, "return await gather(ctx, team, whole), {}"),),
     ),
 )

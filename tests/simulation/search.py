@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import time
 import warnings
@@ -166,8 +167,10 @@ def _run_all(shares: list[Share], jobs: int) -> Iterator[Outcome]:
 
 
 def _run(share: Share) -> Outcome:
-    with warnings.catch_warnings():
+    logger = logging.getLogger("crystalline")
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore", RuntimeWarning)  # a failed run is cleared away, coroutines and all
+        patch.setattr(logger, "disabled", True)  # it tells of spheres that were lost on purpose
         ends = Ends()
         report = simulate(_scenario(share, ends), seeds=share.seeds, faults=EVERY_MIXTURE[share.mixture])
     failed = report.failures[0].seed if report.failures else None
