@@ -66,16 +66,28 @@ class PlainRun:
 
 def train_plainly(model: ModelConfig, train: TrainConfig, corpus: Corpus) -> PlainRun:
     """Train; `train.spheres`, `save_every` and the timeouts are ignored."""
+    prepared = prepare_tokens(corpus, model.vocab_size, None)
+    config = replace(model, vocab_size=prepared.tokenizer.get_vocab_size())
+    windows = Windows(prepared.tokens, model.seq_len, train.val_fraction)
+    return train_on_windows(config, train, windows, slice_bounds(layout_of(config).size))
+
+
+def train_on_windows(
+    config: ModelConfig, train: TrainConfig, windows: Windows, slices: list[tuple[int, int]]
+) -> PlainRun:
+    """The same on text that is tokens already, with the norm added up over these slices."""
     with threadpool_limits(limits=1, user_api="blas"), np.errstate(all="ignore"):
-        return _Plain(model, train, corpus).run()
+        return _Plain(config, train, windows, slices).run()
 
 
 class _Plain:
-    def __init__(self, model: ModelConfig, train: TrainConfig, corpus: Corpus) -> None:
-        prepared = prepare_tokens(corpus, model.vocab_size, None)
+    def __init__(
+        self, config: ModelConfig, train: TrainConfig, windows: Windows, slices: list[tuple[int, int]]
+    ) -> None:
+        self.config = config
         self.train = train
-        self.windows = Windows(prepared.tokens, model.seq_len, train.val_fraction)
-        self.config = replace(model, vocab_size=prepared.tokenizer.get_vocab_size())
+        self.windows = windows
+        self.slices = slices
         self.workspace = Workspace(self.config, train.batch_size)
         flat = initialise(self.config, train.seed)
         self.buffers = AdamWBuffers(flat, np.zeros_like(flat), np.zeros_like(flat))
@@ -121,7 +133,7 @@ class _Plain:
         self.update(step, gradient_sum)
 
     def update(self, step: int, gradient: Array) -> None:
-        norm = global_norm(sum_of_squares(gradient[lo:hi]) for lo, hi in slice_bounds(len(gradient)))
+        norm = global_norm(sum_of_squares(gradient[lo:hi]) for lo, hi in self.slices)
         rate = learning_rate(
             step - 1, peak=self.train.lr, warmup_steps=self.train.warmup, total_steps=self.steps
         )

@@ -6,8 +6,11 @@ usage: python tests/simulation/search.py [--schedules N] [--jobs N] [--scenario 
 
 The schedules are shared out over all scenarios (or those named) and all mixtures of faults (or the one
 named). Prints one JSON object at the end: schedules, those with faults among them, faults injected by kind,
-steps, seconds. For each scenario and mixture that failed, the story of its first failing seed goes to
-standard error with the command that replays it; the exit code is 1 then. `--mutants` plants each mistake of
+steps, seconds. `--scenario training` trains a tiny model instead, with mixtures of its own, and says also how
+the runs ended: with the hash that a plain loop finds, or with a failure that was reported.
+
+For each scenario and mixture that failed, the story of its first failing seed goes to standard error with
+the command that replays it; the exit code is 1 then. `--mutants` plants each mistake of
 `tests/helpers/mutants.py` and says which seed found it; `--explore` runs every schedule of each small scope.
 """
 
@@ -15,11 +18,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import time
 import warnings
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,16 +36,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from actors.simulation import Bounds, Faults, Report, explore, replay, simulate, tell
-from tests.helpers.catalogue import ALL_SCENARIOS, MIXTURES, QUIET
+from tests.helpers.catalogue import ALL_SCENARIOS, MIXTURES, QUIET, TRAINING, TRAINING_MIXTURES
 from tests.helpers.mutants import MUTANTS
 from tests.helpers.small_scopes import SMALL_SCOPES
+from tests.helpers.tiny_training import HASH, Ends, training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from actors.simulation import Scenario
+
 SCHEDULES = 10_000
 CHUNK = 100
 MUTANT_SEEDS = 2_000
+EVERY_MIXTURE = {**MIXTURES, **TRAINING_MIXTURES}
 
 
 class Share(NamedTuple):
@@ -52,13 +61,14 @@ class Share(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a share; `failed` is its first failing seed."""
+    """What became of a share; `failed` is its first failing seed, `ends` says how trainings ended."""
 
     share: Share
     runs: int
     steps: int
     faults: Counter[str]
     failed: int | None
+    ends: Ends
 
 
 def main(words: list[str] | None = None) -> int:
@@ -77,8 +87,10 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--schedules", type=int, default=SCHEDULES, help="how many in all")
     parser.add_argument("--jobs", type=int, default=1, help="how many processes")
-    parser.add_argument("--scenario", action="append", choices=sorted(ALL_SCENARIOS), help="only this one")
-    parser.add_argument("--faults", choices=list(MIXTURES), help="only this mixture")
+    parser.add_argument(
+        "--scenario", action="append", choices=sorted([*ALL_SCENARIOS, TRAINING]), help="only this one"
+    )
+    parser.add_argument("--faults", choices=list(EVERY_MIXTURE), help="only this mixture")
     parser.add_argument("--start", type=int, default=0, help="the first seed")
     parser.add_argument("--json", action="store_true", help="no progress bar")
     parser.add_argument("--mutants", action="store_true", help="which seed finds each planted mistake")
@@ -88,7 +100,8 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
 
 def _search(args: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     scenarios = args.scenario or list(ALL_SCENARIOS)
-    shares = _shares(scenarios, [args.faults] if args.faults else list(MIXTURES), args.schedules, args.start)
+    mixtures = TRAINING_MIXTURES if scenarios == [TRAINING] else MIXTURES
+    shares = _shares(scenarios, [args.faults] if args.faults else list(mixtures), args.schedules, args.start)
     outcomes: list[Outcome] = []
     with _progress(hidden=args.json) as progress:
         bar = progress.add_task("schedules", total=sum(len(share.seeds) for share in shares))
@@ -108,7 +121,26 @@ def _search(args: argparse.Namespace) -> tuple[dict[str, Any], bool]:
         "faults": dict(sorted(faults.items())),
         "faults_total": faults.total(),
         "steps": sum(outcome.steps for outcome in outcomes),
+        **_trainings(outcomes),
     }, not failed
+
+
+def _trainings(outcomes: list[Outcome]) -> dict[str, Any]:
+    """How the trainings among the runs ended, if there are any."""
+    ends = sum((outcome.ends for outcome in outcomes), Ends())
+    failures = Counter[str]()
+    for (end, _), count in ends.items():
+        failures[end] += count
+    trained = failures.pop(HASH, 0)
+    found = {
+        "cancelled_before_they_began": sum(outcome.runs for outcome in outcomes) - ends.total(),
+        "with_faults": sum(count for (_, faulty), count in ends.items() if faulty),
+        "ended_with_the_hash": trained,
+        "of_these_with_faults": ends[HASH, True],
+        "failures_reported": dict(failures.most_common()),
+        "anything_else": sum(outcome.failed is not None for outcome in outcomes),
+    }
+    return {"trainings": found} if ends else {}
 
 
 def _shares(scenarios: list[str], mixtures: list[str], schedules: int, start: int) -> list[Share]:
@@ -135,11 +167,18 @@ def _run_all(shares: list[Share], jobs: int) -> Iterator[Outcome]:
 
 
 def _run(share: Share) -> Outcome:
-    with warnings.catch_warnings():
+    logger = logging.getLogger("crystalline")
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore", RuntimeWarning)  # a failed run is cleared away, coroutines and all
-        report = simulate(ALL_SCENARIOS[share.scenario], seeds=share.seeds, faults=MIXTURES[share.mixture])
+        patch.setattr(logger, "disabled", True)  # it tells of spheres that were lost on purpose
+        ends = Ends()
+        report = simulate(_scenario(share, ends), seeds=share.seeds, faults=EVERY_MIXTURE[share.mixture])
     failed = report.failures[0].seed if report.failures else None
-    return Outcome(share, report.runs, report.steps, report.faults, failed)
+    return Outcome(share, report.runs, report.steps, report.faults, failed, ends)
+
+
+def _scenario(share: Share, ends: Ends) -> Scenario:
+    return partial(training, ends=ends) if share.scenario == TRAINING else ALL_SCENARIOS[share.scenario]
 
 
 def _first_failures(outcomes: list[Outcome]) -> list[Outcome]:
@@ -153,7 +192,8 @@ def _first_failures(outcomes: list[Outcome]) -> list[Outcome]:
 
 def _tell(outcome: Outcome) -> None:
     assert outcome.failed is not None
-    run = replay(ALL_SCENARIOS[outcome.share.scenario], outcome.failed, MIXTURES[outcome.share.mixture])
+    scenario = _scenario(outcome.share, Ends())
+    run = replay(scenario, outcome.failed, EVERY_MIXTURE[outcome.share.mixture])
     where = f"{outcome.share.scenario}, faults: {outcome.share.mixture}, {run.name}"
     print(f"{tell(where, run.problems, run.events)}\nreplay: {_command(outcome)}\n", file=sys.stderr)
 
