@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(0)  # what bounds them is the number of schedules, on any machine
 
 # A longer search: python tests/simulation/search.py --scenario training --schedules 5000
-SEEDS = {name: 80 if name == QUIET else 150 for name in TRAINING_MIXTURES}
+SEEDS = {name: 60 if name == QUIET else 110 for name in TRAINING_MIXTURES}
 MUTANT_SEEDS = 400
 
 
