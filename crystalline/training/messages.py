@@ -129,7 +129,7 @@ class Written:
     """The answer to `Flush`: the newest checkpoint on the disk.
 
     Attributes:
-        folder: where it is.
+        folder: where it is; empty when this life of the archive has written none.
         step: steps of the run in it.
         weights_sha256: hash of its weights.
     """

@@ -160,8 +160,7 @@ class Root(Actor):
             sha256 = await ctx.offload(_hash, self._memory.current.weights)
             folder = None
         else:
-            await self._keep(ctx)
-            written: Written = await self._ask_archive(Flush(), ctx)
+            written = await self._flush(ctx)
             folder, sha256 = written.folder, written.weights_sha256
         usage = freeze(self._usage.copy())
         return SaveReport(
@@ -365,6 +364,20 @@ class Root(Actor):
         size = self._settings.folder.metrics.size if self._settings.folder is not None else 0
         await self._ask_archive(Keep(replace(self._progress, metrics_bytes=size)), ctx)
         self._kept, self._kept_at_s = self._progress, time.monotonic()
+
+    async def _flush(self, ctx: Context) -> Written:
+        """Have a checkpoint of where the run stands now written, and wait for it.
+
+        Raises:
+            OutputError: it could not be written.
+        """
+        for _ in range(2):  # an archive that was lost had the copy with it; the weights are still here
+            await self._keep(ctx)
+            written: Written = await self._ask_archive(Flush(), ctx)
+            if written.folder and written.step == self._progress.step:
+                return written
+            self._kept = None
+        raise OutputError("the last checkpoint was lost before it was written; those before it are whole")
 
     async def _ask_archive(self, request: Request[Any], ctx: Context) -> Any:
         if self._archive is None:
