@@ -37,7 +37,7 @@ test: spin check $(VENV)/.installed-conformance
 	$(BIN)/python tests/conformance/make_fixtures.py --check
 	$(BIN)/python tests/conformance/check_transformers.py
 	$(BIN)/python tests/conformance/check_tensorboard.py
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
