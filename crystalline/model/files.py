@@ -92,7 +92,7 @@ def load_model(folder: Path) -> tuple[ModelConfig, npt.NDArray[np.float32]]:
         ModelFolderError: as `read_model`, or a file is not as it was written.
     """
     folder = model_folder(folder)
-    if (folder / MANIFEST).exists():
+    if (folder / MANIFEST).parent.exists():
         verify(folder, MODEL_FILES, only=False)
     return read_model(folder)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from actors import Actor, ActorRef, Context, JobToken, message, on
-from crystalline.errors import CrystallineError
+from crystalline.errors import CrystallineError, OutputError
 from crystalline.model import weights_sha256
 from crystalline.optim import AdamWBuffers
 from crystalline.training.checkpoint import Snapshot
@@ -85,6 +85,8 @@ class Archive(Actor):
             path, sha256 = await ctx.offload(_write, self._folder, self._memory, copy, msg.progress)
         except CrystallineError as error:
             self._failure = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, who asks next must hear of it
+            self._failure = OutputError(f"cannot write the checkpoint of step {msg.progress.step}: {error!r}")
         else:
             self._written = Written(path, msg.progress.step, sha256)
             ctx.tell(self._listener, Saved(path, msg.progress.step, sha256))

@@ -18,6 +18,7 @@ import safetensors.numpy
 
 from crystalline.errors import ModelFolderError
 from crystalline.model import (
+    MANIFEST,
     MODEL_FILES,
     ModelConfig,
     load_config,
@@ -45,7 +46,9 @@ __all__ = [
     "LATEST",
     "Checkpoint",
     "Snapshot",
+    "age",
     "checkpoints_in",
+    "is_checkpoint_of",
     "load_checkpoint",
     "load_record",
     "write_checkpoint",
@@ -140,11 +143,18 @@ def write_checkpoint(
 
 def checkpoints_in(run: Path) -> list[Path]:
     """The checkpoints of a run folder, the newest first; none in a folder that is no run's."""
-    return sorted((run / CHECKPOINTS).glob("step-*"), key=_by_step, reverse=True)
+    return sorted((run / CHECKPOINTS).glob("step-*"), key=age, reverse=True)
 
 
-def _by_step(folder: Path) -> tuple[int, str]:
+def age(folder: Path) -> tuple[int, str]:
+    """What grows with the steps in a checkpoint, by its name."""
     return len(folder.name.removesuffix("-epoch")), folder.name
+
+
+def is_checkpoint_of(folder: Path, run: Path) -> bool:
+    """Whether a folder is one of the checkpoints of a run folder, and bears a name of ours."""
+    lies_there = folder.resolve().parent == (run / CHECKPOINTS).resolve()
+    return lies_there and _NAME.fullmatch(folder.resolve().name) is not None
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -157,7 +167,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         ModelFolderError: a file is missing or not as it was written; it is named.
     """
     damages = _gone(folder)
-    for candidate in checkpoints_in(folder) or [folder]:
+    for candidate in checkpoints_in(folder) or [folder.resolve()]:
         try:
             return _load(candidate, tuple(damages))
         except ModelFolderError as error:
@@ -183,7 +193,10 @@ def load_record(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
         ModelFolderError: there is no checkpoint that can be read.
     """
     damages: list[str] = []
-    for candidate in checkpoints_in(folder) or [folder]:
+    candidates = checkpoints_in(folder)
+    if not candidates and not (folder / MANIFEST).exists():
+        raise ModelFolderError(f"there is no checkpoint in {folder}: name the --out of a run that saved one")
+    for candidate in candidates or [folder]:
         try:
             verify(candidate, _FILES)
             return load_config(candidate), read_json(candidate / _PROGRESS)

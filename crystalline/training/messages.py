@@ -89,6 +89,7 @@ class SaveReport:
         usage: as in `EpochReport`, over the run so far.
         skipped: steps that did not change the weights.
         spikes: steps whose loss was far above those before.
+        validated: whether the epoch under way is over.
     """
 
     folder: str | None
@@ -99,6 +100,7 @@ class SaveReport:
     usage: Array
     skipped: int
     spikes: int
+    validated: bool
 
 
 @message("crystalline.keep")

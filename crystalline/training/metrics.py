@@ -69,15 +69,17 @@ class Metrics:
             yield
         except BaseException:
             with self._lock:
-                self._kept = bytearray(os.pread(handle, self.size, 0))
-                self._handle = None
-                os.close(handle)
+                if self._handle == handle:  # or it was closed meanwhile, and the number may be another's
+                    self._kept = bytearray(os.pread(handle, self.size, 0))
+                    self._handle = None
+                    os.close(handle)
             raise
 
     def sync(self) -> None:
         """Return when all lines so far are on the disk."""
-        if self._handle is not None:
-            os.fsync(self._handle)
+        handle = self._handle
+        if handle is not None:
+            os.fsync(handle)
 
     def close(self) -> None:
         """Close the file, if there is one. What is appended now is kept in memory, and lost."""

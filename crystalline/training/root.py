@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from actors import Actor, ActorRef, AskFailed, Context, Supervision, freeze, on
+from actors import Actor, ActorDown, ActorRef, AskFailed, Context, Supervision, freeze, on
 from crystalline.data import batch_indices, cut_into_shards, epoch_order, steps_per_epoch
 from crystalline.errors import NonFiniteError, OutputError
 from crystalline.model import layout_of, name_at, weights_sha256
@@ -172,6 +172,7 @@ class Root(Actor):
             usage,
             self._progress.skipped,
             self._progress.spikes,
+            self._progress.validated,
         )
 
     async def _steps_of(self, epoch: int, ctx: Context) -> EpochReport:
@@ -372,10 +373,15 @@ class Root(Actor):
             OutputError: it could not be written.
         """
         for _ in range(2):  # an archive that was lost had the copy with it; the weights are still here
-            await self._keep(ctx)
-            written: Written = await self._ask_archive(Flush(), ctx)
-            if written.folder and written.step == self._progress.step:
-                return written
+            try:
+                await self._keep(ctx)
+                written: Written = await self._ask_archive(Flush(), ctx)
+            except ActorDown as down:
+                if not down.restarting:
+                    raise
+            else:
+                if written.folder and written.step == self._progress.step:
+                    return written
             self._kept = None
         raise OutputError("the last checkpoint was lost before it was written; those before it are whole")
 

@@ -22,7 +22,14 @@ from typing import TYPE_CHECKING, Final
 from crystalline.errors import OutputError
 from crystalline.model import MANIFEST
 from crystalline.training.atomic import beside, is_left, lock, point, recover, remove, replace, sweep, sync
-from crystalline.training.checkpoint import CHECKPOINTS, LATEST, checkpoints_in, write_checkpoint
+from crystalline.training.checkpoint import (
+    CHECKPOINTS,
+    LATEST,
+    age,
+    checkpoints_in,
+    is_checkpoint_of,
+    write_checkpoint,
+)
 from crystalline.training.metrics import METRICS, Metrics
 
 if TYPE_CHECKING:
@@ -99,7 +106,7 @@ class RunFolder:
     ) -> None:
         self.path = path
         self._identity = identity
-        goes_on = resumed is not None and run_folder_of(resumed.folder).resolve() == path.resolve()
+        goes_on = resumed is not None and is_checkpoint_of(resumed.folder, path)
         self._replaces = not goes_on and check_output(path, force=force)
         self._saving = threading.Lock()
         self._newest, self._epoch_over = "", False
@@ -124,7 +131,7 @@ class RunFolder:
             sweep(folder)
         point(self.path / LATEST, f"{CHECKPOINTS}/{self._newest}")
         for newer in checkpoints_in(self.path):
-            if newer.name > self._newest:
+            if age(newer) > age(resumed.folder):
                 remove(newer)
         self.metrics = Metrics.resumed(self.path / METRICS, size)
 
@@ -205,7 +212,8 @@ class RunFolder:
         write_checkpoint(token, snapshot, folder, self._identity.tokenizer_json, self._identity.record())
 
     def _prune(self) -> None:
-        older = [folder for folder in checkpoints_in(self.path) if folder.name < self._newest]
+        newest = age(self.path / CHECKPOINTS / self._newest)
+        older = [folder for folder in checkpoints_in(self.path) if age(folder) < newest]
         for folder in older[self._identity.train.keep - 1 :]:
             remove(folder)
 

@@ -302,7 +302,7 @@ class Trainer:
             resting=len(self.resting),
             skipped=saved.skipped,
             spikes=saved.spikes,
-            interrupted=saved.step < self.steps,
+            interrupted=saved.step < self.steps or not saved.validated,
         )
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(0)  # what bounds them is the number of schedul
 
 # A longer search: python tests/simulation/search.py --scenario training --schedules 5000
 SEEDS = {name: 60 if name == QUIET else 110 for name in TRAINING_MIXTURES}
-MUTANT_SEEDS = 400
+MUTANT_SEEDS = 3000
 
 
 @cache

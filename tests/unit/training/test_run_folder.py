@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -135,3 +136,21 @@ def test_the_newest_is_the_newest_beyond_a_hundred_million_steps(tmp_path: Path)
     with closing(RunFolder(tmp_path / "out", identity())) as folder:
         train(folder, 99_999_999, 100_000_000, 100_000_001)
         assert load_checkpoint(tmp_path / "out").progress.step == 100_000_001
+
+
+@pytest.mark.parametrize("how", ["latest", "checkpoints/step-00000005", "checkpoints/../latest"])
+def test_going_on_by_any_name_of_the_newest_removes_nothing(out: Path, how: str) -> None:
+    before = names(out)
+    RunFolder(out, identity(), resumed=load_checkpoint(out / how)).close()
+    assert names(out) == before
+    assert load_checkpoint(out).progress.step == 5
+
+
+@pytest.mark.parametrize("where", ["checkpoints/best", "../alone"])
+def test_a_copy_of_a_checkpoint_is_not_gone_on_with_in_its_place(out: Path, where: str) -> None:
+    copy = shutil.copytree(out / "checkpoints" / "step-00000003", out / where)
+    before, run = names(out), out if where.startswith("checkpoints") else copy
+    with pytest.raises(OutputError, match="exists: choose another --out"):
+        RunFolder(run, identity(), resumed=load_checkpoint(copy))
+    assert names(out) == before
+    assert not (copy / "latest").exists()
