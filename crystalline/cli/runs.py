@@ -14,7 +14,7 @@ __all__ = ["Json", "Plot", "Smooth", "runs"]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Plot = Annotated[
     Path | None,
-    typer.Option(metavar="FILE.png", help="Draw the curves into a PNG file; needs crystalline[plot]."),
+    typer.Option(metavar="FILE.png", help="Draw the curves into a PNG file; needs crystalline\\[plot]."),
 ]
 Smooth = Annotated[
     int,

@@ -25,8 +25,7 @@ class StepDone:
         tokens: real tokens in the step.
         seconds: how long it took.
         busy: for each sphere the part of that time in which it computed.
-        skipped: why the step did not change the weights; empty when it did. Then loss and norm are those that
-            were found, if they are finite, and else 0.
+        skipped: why the step did not change the weights; empty when it did. Then loss and norm mean nothing.
         spike: whether the loss is far above those of the steps before.
     """
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
+import time
 from functools import cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -229,6 +232,37 @@ async def test_training_goes_on_while_a_checkpoint_is_written(
     assert steps == list(range(1, 11))
     assert [event.step for event in saved] == [2, 4, 5, 6, 8, 10]
     assert [event.weights_sha256 for event in saved] == [undisturbed().hashes[event.step] for event in saved]
+
+
+async def test_seconds_are_counted_from_one_save_to_the_next(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The clock is looked at once a step and once a save, and each look takes a second here."""
+    looks = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: float(next(looks)), perf_counter=time.perf_counter)
+    monkeypatch.setattr(root_module, "time", clock)
+    changes = settings(epochs=1, batch_size=4, save_every_s=3.0)
+    async with asyncio.timeout(LIMIT_S), trainer_of(changes, out=tmp_path / "out") as trainer:
+        events = await events_of(trainer)
+        steps = trainer.steps
+    saved = [event.step for event in events if isinstance(event, Saved)]
+    assert saved == sorted({*range(3, steps, 3), steps})
+
+
+async def test_the_optimizer_counts_the_steps_that_changed_the_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoil(monkeypatch, 4, 5, None)
+    apply, updates = work_module.ShardWork.apply, set()
+
+    def noting(self: Any, token: Any, target: Any, current: Any, request: Any) -> Any:
+        updates.add((request.step, request.update))
+        return apply(self, token, target, current, request)
+
+    monkeypatch.setattr(work_module.ShardWork, "apply", noting)
+    async with asyncio.timeout(LIMIT_S), trainer_of(settings(on_nonfinite="skip")) as trainer:
+        await trainer.fit()
+    assert sorted(updates) == [(step, step - (step > 4)) for step in range(1, 11) if step != 4]
 
 
 # Metrics

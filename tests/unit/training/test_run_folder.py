@@ -154,3 +154,12 @@ def test_a_copy_of_a_checkpoint_is_not_gone_on_with_in_its_place(out: Path, wher
         RunFolder(run, identity(), resumed=load_checkpoint(copy))
     assert names(out) == before
     assert not (copy / "latest").exists()
+
+
+def test_a_finished_run_that_is_gone_on_with_is_not_saved_again(tmp_path: Path) -> None:
+    with closing(RunFolder(tmp_path / "out", identity(keep=1))) as folder:
+        train(folder, 5, validated=True)
+    checkpoint = load_checkpoint(tmp_path / "out")
+    with closing(RunFolder(tmp_path / "out", identity(keep=1), resumed=checkpoint)) as folder:
+        folder.save(JobToken(60.0), snapshot(folder, 5, validated=True))
+    assert names(tmp_path / "out") == ["step-00000005"]
