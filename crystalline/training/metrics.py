@@ -7,6 +7,7 @@ missing and none stands there twice, however the run before ended.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["METRICS", "Metrics"]
 
 METRICS: Final = "metrics.jsonl"
+
+LOGGER: Final = logging.getLogger("crystalline")
 
 
 class Metrics:
@@ -116,8 +119,11 @@ def _whole_lines(path: Path, size: int) -> bytes:
         with path.open("rb") as file:
             content = file.read(size)
     except FileNotFoundError:
-        return b""
-    return content[: content.rfind(b"\n") + 1]
+        content = b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < size:
+        LOGGER.warning("%s has lost lines that the checkpoint knows of: a part of the curves is gone", path)
+    return whole
 
 
 def _write(handle: int, content: bytes | bytearray) -> None:

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from actors import JobAbandoned
 from crystalline.data import (
     Windows,
     default_cache_dir,
@@ -120,6 +121,12 @@ def prepare(
     token.check()
     # Last, so that whatever fails before has claimed nothing.
     folder = None if out is None else RunFolder(out, identity, force=force, resumed=checkpoint)
+    try:
+        token.check()
+    except JobAbandoned:  # nobody takes it over
+        if folder is not None:
+            folder.close()
+        raise
     return Prepared(config, windows, unigram_loss, seat, folder, progress)
 
 

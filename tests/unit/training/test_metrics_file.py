@@ -92,13 +92,15 @@ def test_going_on_cuts_the_file_to_the_checkpoint(tmp_path: Path, bytes_lost: in
 
 
 @pytest.mark.parametrize("left", [b"", b'{"step": 1}\n{"st'])
-def test_a_file_shorter_than_the_checkpoint_says_goes_on_with_whole_lines(
-    tmp_path: Path, left: bytes
+def test_a_file_that_is_too_short_goes_on_with_its_whole_lines(
+    tmp_path: Path, left: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "metrics.jsonl"
     if left:
         path.write_bytes(left)
-    metrics = Metrics.resumed(path, 1000)
+    with caplog.at_level("WARNING", "crystalline"):
+        metrics = Metrics.resumed(path, 1000)
+    assert "has lost lines" in caplog.text
     metrics.append({"step": 9})
     assert steps_in(path) == ([1, 9] if left else [9])
     metrics.close()
