@@ -6,11 +6,12 @@ it has been written. Training is held up by the copy alone.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from actors import Actor, ActorRef, Context, JobToken, message, on
+from actors import Actor, ActorRef, Context, JobsExhausted, JobToken, message, on
 from crystalline.errors import CrystallineError, OutputError
 from crystalline.model import weights_sha256
 from crystalline.optim import AdamWBuffers
@@ -55,7 +56,8 @@ class Archive(Actor):
 
     async def on_start(self, ctx: Context) -> None:
         """Take the memory of the copy now, in a thread: what is fresh costs more to write to."""
-        self._copy = await ctx.offload(_fresh, self._memory.current)
+        with suppress(JobsExhausted):  # this only saves time later
+            self._copy = await ctx.offload(_fresh, self._memory.current)
 
     @on(Keep)
     async def keep(self, msg: Keep, ctx: Context) -> Kept:
