@@ -83,6 +83,8 @@ class Archive(Actor):
         copy, self._copy = self._copy, None
         if copy is None:
             return
+        # Until it is done: one that takes too long is cancelled, and whoever asks next must hear of it.
+        self._failure = OutputError(f"the checkpoint of step {msg.progress.step} was not written in time")
         try:
             path, sha256 = await ctx.offload(_write, self._folder, self._memory, copy, msg.progress)
         except CrystallineError as error:
@@ -90,6 +92,7 @@ class Archive(Actor):
         except Exception as error:  # noqa: BLE001 - whatever it is, who asks next must hear of it
             self._failure = OutputError(f"cannot write the checkpoint of step {msg.progress.step}: {error!r}")
         else:
+            self._failure = None
             self._written = Written(path, msg.progress.step, sha256)
             ctx.tell(self._listener, Saved(path, msg.progress.step, sha256))
         self._copy = copy

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from crystalline.errors import NonFiniteError, TrainingError
+from crystalline.errors import NonFiniteError, OutputError, TrainingError
 from crystalline.model import transformer
 from crystalline.optim import clip as clip_module
 from crystalline.training import Saved, StepDone, load_checkpoint
@@ -232,6 +232,19 @@ async def test_training_goes_on_while_a_checkpoint_is_written(
     assert steps == list(range(1, 11))
     assert [event.step for event in saved] == [2, 4, 5, 6, 8, 10]
     assert [event.weights_sha256 for event in saved] == [undisturbed().hashes[event.step] for event in saved]
+
+
+async def test_a_save_that_fails_in_any_way_is_heard_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(*_: Any) -> None:
+        raise MemoryError("no room for a copy")
+
+    monkeypatch.setattr(run_folder_module, "write_checkpoint", broken)
+    async with asyncio.timeout(LIMIT_S), trainer_of(settings(), out=tmp_path / "out") as trainer:
+        with pytest.raises(OutputError, match="the checkpoint of step 5: MemoryError"):
+            await trainer.fit()
+    assert not (tmp_path / "out").exists()
 
 
 async def test_seconds_are_counted_from_one_save_to_the_next(
