@@ -1,10 +1,19 @@
-"""Causal grouped-query attention on feature-major arrays, in blocks of query rows."""
+"""Causal grouped-query attention on feature-major arrays, in tiles of query rows.
+
+A tile holds the scores of a block of queries of some heads against all keys up to the block's end, key before
+query: so the sums over keys run along whole rows, and both products with the values take it as it lies. Tiles
+are never kept. The backward pass computes them once more from the sums of their exponentials, which costs
+about what reading them back would, and T x T entries for each head and layer are never held.
+
+Source: Vaswani et al. 2017, "Attention is all you need"; Ainslie et al. 2023, "GQA"; for what the backward
+pass recomputes and for its delta, Dao et al. 2022, "FlashAttention", appendix B.
+"""
 
 from __future__ import annotations
 
 import math
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,14 +22,23 @@ if TYPE_CHECKING:
 
     from crystalline.kernels.arrays import Floats
 
-__all__ = ["attention", "attention_backward"]
+__all__ = ["attention", "attention_backward", "attention_scratch_size"]
 
 # A block of queries meets only the keys up to its own end, so with T = 2 blocks a quarter of the work is
 # never done. Smaller blocks would save more arithmetic and lose more in small matrix products.
 _QUERY_BLOCK = 64
 
+# Of one tile. A few heads at once keep it near the core; more of them save calls.
+_TILE_BYTES = 1024 * 1024
 
-def attention(q: Floats, k: Floats, v: Floats, *, out: Floats, probabilities: Floats) -> None:
+
+class _Tile(NamedTuple):
+    heads: slice  # of the K key heads
+    queries: slice  # of the T positions
+    past: slice  # the keys that one of these queries sees
+
+
+def attention(q: Floats, k: Floats, v: Floats, *, out: Floats, log_sums: Floats, scratch: Floats) -> None:
     """Mix values: out = v softmax(q^T k / sqrt(d))^T; a query sees its own and earlier positions.
 
     Time is the last axis, features the one before it. The G queries of a group share one key head.
@@ -30,21 +48,23 @@ def attention(q: Floats, k: Floats, v: Floats, *, out: Floats, probabilities: Fl
         k: (B, K, d, T).
         v: (B, K, d, T).
         out: (B, K, G, d, T).
-        probabilities: (B, K, G, T, T), query before key, kept for the backward pass. Blocks above the
-            diagonal are neither written nor ever read.
-
-    Source: Vaswani et al. 2017, "Attention is all you need"; Ainslie et al. 2023, "GQA".
+        log_sums: (B, K, G, T), the logarithm of each query's sum of exponentials, kept for the backward pass.
+        scratch: `attention_scratch_size(...)` entries.
     """
-    B, _, _, d, T = q.shape
-    for b in range(B):
-        for rows in _time_blocks(T):
-            past = slice(0, rows.stop)
-            p = probabilities[b, :, :, rows, past]  # (K, G, rows, past)
-            np.matmul(q[b][..., rows].swapaxes(-1, -2), k[b][:, None, :, past], out=p)
-            p *= 1.0 / math.sqrt(d)
-            p[..., rows] += _future(rows.stop - rows.start, p.dtype)
-            _softmax(p)
-            np.matmul(v[b][:, None, :, past], p.swapaxes(-1, -2), out=out[b][..., rows])
+    B, K, G, _, T = q.shape
+    for tile in _tiles(K, G, T, q.itemsize):
+        p, folded, _ = _carve(scratch, tile, q.shape)
+        for b in range(B):
+            _scores(q[b], k[b], tile, out=p)
+            most = _max_over_keys(p, folded)
+            p -= most
+            np.exp(p, out=p)
+            sums = _sum_over_keys(p)
+            mixed = out[b, tile.heads, ..., tile.queries]
+            np.matmul(v[b, tile.heads, None, :, tile.past], p, out=mixed)
+            mixed /= sums[..., None, :]
+            np.log(sums, out=sums)
+            np.add(sums, most[..., 0, :], out=log_sums[b, tile.heads, :, tile.queries])
 
 
 def attention_backward(
@@ -54,11 +74,11 @@ def attention_backward(
     v: Floats,
     *,
     out: Floats,
-    probabilities: Floats,
+    log_sums: Floats,
     d_q: Floats,
     d_k: Floats,
     d_v: Floats,
-    d_scores: Floats,
+    scratch: Floats,
 ) -> None:
     """Gradients of `attention`.
 
@@ -71,53 +91,130 @@ def attention_backward(
         k: (B, K, d, T), as given forward.
         v: (B, K, d, T), as given forward.
         out: (B, K, G, d, T), from the forward pass.
-        probabilities: (B, K, G, T, T), from the forward pass.
+        log_sums: (B, K, G, T), from the forward pass.
         d_q: (B, K, G, d, T), overwritten.
         d_k: (B, K, d, T), overwritten.
         d_v: (B, K, d, T), overwritten.
-        d_scores: (K, G, T, T), scratch.
-
-    Source: the identity for delta is from Dao et al. 2022, "FlashAttention", appendix B.
+        scratch: `attention_scratch_size(...)` entries.
     """
-    B, _, _, d, T = q.shape
-    for b in range(B):
-        np.multiply(d_out[b], out[b], out=d_q[b])  # d_q is scratch until its rows are written below
-        delta = np.add.reduce(d_q[b], axis=-2)[..., None]  # (K, G, T, 1)
-        for rows in _time_blocks(T):
-            past = slice(0, rows.stop)
-            ds = d_scores[:, :, rows, past]
-            np.matmul(d_out[b][..., rows].swapaxes(-1, -2), v[b][:, None, :, past], out=ds)
-            ds -= delta[:, :, rows]
-            ds *= probabilities[b, :, :, rows, past]
-            ds *= 1.0 / math.sqrt(d)
-            np.matmul(k[b][:, None, :, past], ds.swapaxes(-1, -2), out=d_q[b][..., rows])
-        for keys in _time_blocks(T):
-            later = slice(keys.start, T)
-            _sum_over_group(q[b][..., later], d_scores[:, :, later, keys], out=d_k[b][..., keys])
-            _sum_over_group(d_out[b][..., later], probabilities[b, :, :, later, keys], out=d_v[b][..., keys])
+    B, K, G, _, T = q.shape
+    np.multiply(d_out, out, out=d_q)  # d_q is scratch until its rows are written below
+    delta = np.add.reduce(d_q, axis=-2, keepdims=True)  # (B, K, G, 1, T)
+    for tile in _tiles(K, G, T, q.itemsize):
+        heads, queries, past = tile
+        p, d_p, product = _carve(scratch, tile, q.shape)
+        first = past.stop == T  # of the tiles of these heads: it writes what the others add to
+        for b in range(B):
+            d_mixed = d_out[b, heads, ..., queries]
+            _scores(q[b], k[b], tile, out=p)
+            p -= log_sums[b, heads, :, None, queries]
+            np.exp(p, out=p)
+            np.matmul(v[b, heads, None, :, past].swapaxes(-1, -2), d_mixed, out=d_p)
+            _add_products(d_mixed, p, product, first=first, out=d_v[b, heads, :, past])
+            d_p -= delta[b, heads, ..., queries]
+            d_p *= p
+            d_p *= 1.0 / math.sqrt(q.shape[3])
+            np.matmul(k[b, heads, None, :, past], d_p, out=d_q[b, heads, ..., queries])
+            _add_products(q[b, heads, ..., queries], d_p, product, first=first, out=d_k[b, heads, :, past])
 
 
-def _time_blocks(T: int) -> Iterator[slice]:
-    return (slice(start, min(start + _QUERY_BLOCK, T)) for start in range(0, T, _QUERY_BLOCK))
+def attention_scratch_size(K: int, G: int, d: int, T: int, itemsize: int) -> int:
+    """Entries of the scratch that either direction needs; never less for a larger T.
+
+    Args:
+        K: key heads.
+        G: queries that share one of them.
+        d: width of a head.
+        T: positions.
+        itemsize: bytes of one entry.
+    """
+    one_head = _entries_of_head(G, T)
+    return 2 * min(K * one_head, max(one_head, _TILE_BYTES // itemsize)) + K * d * T
+
+
+def _entries_of_head(G: int, T: int) -> int:
+    return G * T * min(T, _QUERY_BLOCK)
+
+
+def _heads_at_once(K: int, G: int, T: int, itemsize: int) -> int:
+    return max(1, min(K, _TILE_BYTES // (_entries_of_head(G, T) * itemsize)))
+
+
+def _tiles(K: int, G: int, T: int, itemsize: int) -> Iterator[_Tile]:
+    """All tiles of a sequence, for each run of heads the last queries first."""
+    step = _heads_at_once(K, G, T, itemsize)
+    for head in range(0, K, step):
+        for start in reversed(range(0, T, _QUERY_BLOCK)):
+            stop = min(start + _QUERY_BLOCK, T)
+            yield _Tile(slice(head, min(head + step, K)), slice(start, stop), slice(0, stop))
+
+
+def _carve(scratch: Floats, tile: _Tile, shape: tuple[int, ...]) -> tuple[Floats, Floats, Floats]:
+    """Two of (heads, G, past, queries) and one of (heads, d, past), contiguous; `shape` is that of q."""
+    heads, queries = tile.heads.stop - tile.heads.start, tile.queries.stop - tile.queries.start
+    scores, product = (heads, shape[2], tile.past.stop, queries), (heads, shape[3], tile.past.stop)
+    first = math.prod(scores)
+    return (
+        scratch[:first].reshape(scores),
+        scratch[first : 2 * first].reshape(scores),
+        scratch[2 * first : 2 * first + math.prod(product)].reshape(product),
+    )
+
+
+def _scores(q: Floats, k: Floats, tile: _Tile, *, out: Floats) -> None:
+    """k^T q / sqrt(d) of one sequence, minus infinity where the key is later than the query."""
+    heads, queries, past = tile
+    np.matmul(k[heads, None, :, past].swapaxes(-1, -2), q[heads, ..., queries], out=out)
+    out *= 1.0 / math.sqrt(q.shape[2])
+    out[..., queries, :] += _future(out.shape[-1], out.dtype)
 
 
 @cache
-def _future(rows: int, dtype: np.dtype[np.floating[Any]]) -> Floats:
-    """(rows, rows), minus infinity where the key is later than the query, else 0."""
-    mask = np.triu(np.full((rows, rows), -np.inf, dtype=dtype), k=1)
+def _future(queries: int, dtype: np.dtype[np.floating[Any]]) -> Floats:
+    """(keys, queries) of a square on the diagonal: minus infinity where the key is later, else 0."""
+    mask = np.tril(np.full((queries, queries), -np.inf, dtype=dtype), k=-1)
     mask.flags.writeable = False  # shared by every caller
     return mask
 
 
-def _softmax(scores: Floats) -> None:
-    """Softmax over the last axis, in place. Each row has a finite entry: a query sees itself."""
-    scores -= np.maximum.reduce(scores, axis=-1, keepdims=True)
-    np.exp(scores, out=scores)
-    scores /= np.add.reduce(scores, axis=-1, keepdims=True)
+def _max_over_keys(scores: Floats, folded: Floats) -> Floats:
+    """Maximum over the last axis but one, which stays as an axis of length 1. Each query sees a key: itself.
+
+    Halves are laid over each other while that goes: long runs of memory instead of many short reductions.
+    """
+    keys = scores.shape[-2]
+    while keys % 2 == 0:
+        keys //= 2
+        np.maximum(scores[..., :keys, :], scores[..., keys : 2 * keys, :], out=folded[..., :keys, :])
+        scores = folded
+    return np.maximum.reduce(scores[..., :keys, :], axis=-2, keepdims=True)
 
 
-def _sum_over_group(x: Floats, weights: Floats, *, out: Floats) -> None:
-    """Sum x[:, g] weights[:, g] over g. x (K, G, d, Q), weights (K, G, Q, keys) -> out (K, d, keys)."""
-    np.matmul(x[:, 0], weights[:, 0], out=out)
-    for g in range(1, x.shape[1]):
-        out += x[:, g] @ weights[:, g]
+def _sum_over_keys(exponentials: Floats) -> Floats:
+    """Sum over the last axis but one; a product with ones is several times as fast as a reduction."""
+    return np.matmul(_ones(exponentials.shape[-2], exponentials.dtype), exponentials)
+
+
+@cache
+def _ones(n: int, dtype: np.dtype[np.floating[Any]]) -> Floats:
+    ones = np.ones(n, dtype=dtype)
+    ones.flags.writeable = False  # shared by every caller
+    return ones
+
+
+def _add_products(x: Floats, weights: Floats, product: Floats, *, first: bool, out: Floats) -> None:
+    """Sum x[:, g] weights[:, g]^T over g.
+
+    Args:
+        x: (K, G, d, queries).
+        weights: (K, G, past, queries).
+        product: (K, d, past), scratch.
+        first: write the sum instead of adding it.
+        out: (K, d, past).
+    """
+    for g in range(x.shape[1]):
+        turned = weights[:, g].swapaxes(-1, -2)
+        if first and g == 0:
+            np.matmul(x[:, g], turned, out=out)
+        else:
+            out += np.matmul(x[:, g], turned, out=product)

@@ -44,7 +44,7 @@ def layer_forward(
     heads = _split_heads(config, own.qkv, shared)
     rotary(heads.turned, shared.cos, shared.sin, scratch=shared.rotary_scratch)
     context = _grouped(config, own.context, shared)
-    attention(heads.q, heads.k, heads.v, out=context, probabilities=own.probabilities)
+    attention(heads.q, heads.k, heads.v, out=context, log_sums=own.log_sums, scratch=shared.scores)
     linear(own.context.T, weights.o_proj, out=shared.projected)
     np.add(own.x, shared.projected, out=own.middle)
 
@@ -121,11 +121,11 @@ def _attention_backward(
         heads.k,
         heads.v,
         out=_grouped(config, own.context, shared),
-        probabilities=own.probabilities,
+        log_sums=own.log_sums,
         d_q=d_heads.q,
         d_k=d_heads.k,
         d_v=d_heads.v,
-        d_scores=d.d_scores,
+        scratch=shared.scores,
     )
     rotary_backward(d_heads.turned, shared.cos, shared.sin, scratch=shared.rotary_scratch)
     linear_backward(d.d_qkv.T, own.attention_in, weights.qkv, d_x=d.d_normed, d_weight=gradient.qkv)

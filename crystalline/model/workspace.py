@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from crystalline.kernels.attention import attention_scratch_size
 from crystalline.kernels.rms_norm import rms_norm_scratch_shape
 from crystalline.kernels.rotary import rotary_tables
 
@@ -37,7 +38,7 @@ class LayerBuffers:
     attention_in: Floats  # (N, D) normalised
     attention_inv_rms: Floats  # (N,)
     qkv: Floats  # (H*d + 2*K*d, N) feature-major: time is contiguous for rotary and attention
-    probabilities: Floats  # (B, K, G, T, T)
+    log_sums: Floats  # (B, K, G, T) of attention
     context: Floats  # (H*d, N) feature-major
     middle: Floats  # (N, D) the residual stream after attention
     mlp_in: Floats  # (N, D) normalised
@@ -54,7 +55,6 @@ class BackwardBuffers:
     d_normed: Floats  # (N, D)
     d_qkv: Floats  # like qkv
     d_context: Floats  # like context
-    d_scores: Floats  # (K, G, T, T)
     d_gate_up: Floats  # like gate_up
     d_activated: Floats  # (F, N)
     d_head: Floats  # (V, D), or empty when the head needs one block of tokens only
@@ -77,6 +77,7 @@ class Buffers:
     last_inv_rms: Floats  # (N,)
     logits: Floats  # (tokens in one block of the head, V)
     rotary_scratch: Floats  # (d*N,)
+    scores: Floats  # scratch of attention
     head_blocks: tuple[slice, ...]  # cover the N tokens in order
 
 
@@ -147,13 +148,13 @@ class Workspace:
             cos=self._cos[:, :T],
             sin=self._sin[:, :T],
             head_blocks=tuple(_head_blocks(config, B * T)),
-            **arena.take_all(_shared_shapes(config, B, T)),
+            **arena.take_all(_shared_shapes(config, B, T, self.dtype.itemsize)),
         )
 
     def _entries(self, B: int, T: int) -> int:
         """Entries of the whole arena. Grows with B and with T, so that smaller batches fit."""
         per_layer = _padded_total(_layer_shapes(self.config, B, T), self.dtype.itemsize)
-        shared = _padded_total(_shared_shapes(self.config, B, T), self.dtype.itemsize)
+        shared = _padded_total(_shared_shapes(self.config, B, T, self.dtype.itemsize), self.dtype.itemsize)
         if not self.training:
             return per_layer + shared
         backward = _backward_shapes(self.config, B, T, self.dtype.itemsize)
@@ -167,7 +168,7 @@ def _layer_shapes(config: ModelConfig, B: int, T: int) -> dict[str, Shape]:
         "attention_in": (N, D),
         "attention_inv_rms": (N,),
         "qkv": ((config.heads + 2 * K) * config.head_dim, N),
-        "probabilities": (B, K, config.heads // K, T, T),
+        "log_sums": (B, K, config.heads // K, T),
         "context": (config.heads * config.head_dim, N),
         "middle": (N, D),
         "mlp_in": (N, D),
@@ -177,8 +178,8 @@ def _layer_shapes(config: ModelConfig, B: int, T: int) -> dict[str, Shape]:
     }
 
 
-def _shared_shapes(config: ModelConfig, B: int, T: int) -> dict[str, Shape]:
-    N, D = B * T, config.dim
+def _shared_shapes(config: ModelConfig, B: int, T: int, itemsize: int) -> dict[str, Shape]:
+    N, D, K = B * T, config.dim, config.key_value_heads
     return {
         "projected": (N, D),
         "activated": (config.feed_forward_dim, N),
@@ -187,18 +188,18 @@ def _shared_shapes(config: ModelConfig, B: int, T: int) -> dict[str, Shape]:
         "last_inv_rms": (N,),
         "logits": (min(N, _head_rows(config)), config.vocab_size),
         "rotary_scratch": (config.head_dim * N,),
+        "scores": (attention_scratch_size(K, config.heads // K, config.head_dim, T, itemsize),),
     }
 
 
 def _backward_shapes(config: ModelConfig, B: int, T: int, itemsize: int) -> dict[str, Shape]:
-    N, D, F, K = B * T, config.dim, config.feed_forward_dim, config.key_value_heads
+    N, D, F = B * T, config.dim, config.feed_forward_dim
     layer = _layer_shapes(config, B, T)
     return {
         "d_x": (N, D),
         "d_normed": (N, D),
         "d_qkv": layer["qkv"],
         "d_context": layer["context"],
-        "d_scores": (K, config.heads // K, T, T),
         "d_gate_up": layer["gate_up"],
         "d_activated": (F, N),
         "d_head": (config.vocab_size if _head_rows(config) < N else 0, D),

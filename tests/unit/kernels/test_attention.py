@@ -5,23 +5,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crystalline.kernels.attention import attention, attention_backward
+from crystalline.kernels.attention import attention, attention_backward, attention_scratch_size
 from tests.helpers.kernel_check import Array, assert_like_torch, check_gradients, fixture, garbage
 
 
-def forward_with_probabilities(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
+def scratch_for(q: Array) -> Array:
+    return garbage(attention_scratch_size(*q.shape[1:], q.itemsize), dtype=q.dtype)
+
+
+def forward_with_sums(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
     B, K, G, _, T = q.shape
-    out, probabilities = garbage(*q.shape, dtype=q.dtype), garbage(B, K, G, T, T, dtype=q.dtype)
-    attention(q, k, v, out=out, probabilities=probabilities)
-    return out, probabilities
+    out, log_sums = garbage(*q.shape, dtype=q.dtype), garbage(B, K, G, T, dtype=q.dtype)
+    attention(q, k, v, out=out, log_sums=log_sums, scratch=scratch_for(q))
+    return out, log_sums
 
 
 def forward(q: Array, k: Array, v: Array) -> Array:
-    return forward_with_probabilities(q, k, v)[0]
+    return forward_with_sums(q, k, v)[0]
 
 
 def backward(d_out: Array, q: Array, k: Array, v: Array) -> tuple[Array, Array, Array]:
-    out, probabilities = forward_with_probabilities(q, k, v)
+    out, log_sums = forward_with_sums(q, k, v)
     d_q, d_k, d_v = (garbage(*x.shape, dtype=x.dtype) for x in (q, k, v))
     attention_backward(
         d_out,
@@ -29,11 +33,11 @@ def backward(d_out: Array, q: Array, k: Array, v: Array) -> tuple[Array, Array, 
         k,
         v,
         out=out,
-        probabilities=probabilities,
+        log_sums=log_sums,
         d_q=d_q,
         d_k=d_k,
         d_v=d_v,
-        d_scores=garbage(*probabilities.shape[1:], dtype=q.dtype),
+        scratch=scratch_for(q),
     )
     return d_q, d_k, d_v
 
