@@ -8,7 +8,7 @@ The conventions are the same everywhere:
   memory with an input unless the docstring allows it; outputs are overwritten unless the docstring says
   that they are added to;
 - all arrays of a call have one float type, float32 or float64, which is never converted;
-- element-wise work runs in blocks of rows that stay in a core's L2 cache;
+- element-wise work runs in blocks of rows that stay in the cache;
 - the result is a function of values and shapes: given one BLAS thread, it repeats to the last bit.
 """
 

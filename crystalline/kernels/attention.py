@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from crystalline.kernels.sums import sum_of_columns
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -59,7 +61,7 @@ def attention(q: Floats, k: Floats, v: Floats, *, out: Floats, log_sums: Floats,
             most = _max_over_keys(p, folded)
             p -= most
             np.exp(p, out=p)
-            sums = _sum_over_keys(p)
+            sums = sum_of_columns(p)
             mixed = out[b, tile.heads, ..., tile.queries]
             np.matmul(v[b, tile.heads, None, :, tile.past], p, out=mixed)
             mixed /= sums[..., None, :]
@@ -188,18 +190,6 @@ def _max_over_keys(scores: Floats, folded: Floats) -> Floats:
         np.maximum(scores[..., :keys, :], scores[..., keys : 2 * keys, :], out=folded[..., :keys, :])
         scores = folded
     return np.maximum.reduce(scores[..., :keys, :], axis=-2, keepdims=True)
-
-
-def _sum_over_keys(exponentials: Floats) -> Floats:
-    """Sum over the last axis but one; a product with ones is several times as fast as a reduction."""
-    return np.matmul(_ones(exponentials.shape[-2], exponentials.dtype), exponentials)
-
-
-@cache
-def _ones(n: int, dtype: np.dtype[np.floating[Any]]) -> Floats:
-    ones = np.ones(n, dtype=dtype)
-    ones.flags.writeable = False  # shared by every caller
-    return ones
 
 
 def _add_products(x: Floats, weights: Floats, product: Floats, *, first: bool, out: Floats) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crystalline.kernels.blocks import row_blocks
+from crystalline.kernels.sums import sum_of_rows
 
 if TYPE_CHECKING:
     from crystalline.kernels.arrays import Floats, Ids
@@ -55,7 +56,7 @@ def _exponentials(block: Floats, targets: Ids) -> tuple[float, Floats]:
     real = targets >= 0
     at_target = np.where(real, block[np.arange(len(block)), np.maximum(targets, 0)], 0.0)
     np.exp(block, out=block)
-    sums = np.add.reduce(block, axis=1)
+    sums = sum_of_rows(block)
     # The logarithm and the sum over tokens are in float64: the loss of a shard is a long sum.
     losses = np.where(real, np.log(sums.astype(np.float64)) - at_target, 0.0)
     return float(np.add.reduce(losses)), sums

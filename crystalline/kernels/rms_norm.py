@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["rms_norm", "rms_norm_backward", "rms_norm_scratch_shape"]
 
-_FORWARD_OPERANDS, _BACKWARD_OPERANDS = 2, 5
+_FORWARD_OPERANDS, _BACKWARD_OPERANDS = 2, 4
 
 
 def rms_norm(x: Floats, gain: Floats, *, eps: float, out: Floats, inv_rms: Floats) -> None:
@@ -43,8 +43,9 @@ def rms_norm_backward(
 ) -> None:
     """Gradients of `rms_norm`; `d_x` is added to, because x also flows on in the residual stream.
 
-    With x_hat = x * inv_rms and d_hat = d_out * gain:
-    d_x += inv_rms * (d_hat - x_hat * mean(d_hat * x_hat)), d_gain = sum over rows of d_out * x_hat.
+    d_gain = sum over rows of inv_rms * (d_out * x), and with c = inv_rms^3 * mean(gain * d_out * x):
+    d_x += inv_rms * gain * d_out - c * x. Both sums are products of the one array d_out * x with a vector,
+    which is faster than reducing it.
 
     Args:
         d_out: (N, D).
@@ -57,21 +58,22 @@ def rms_norm_backward(
     """
     d_gain[:] = 0
     for rows in row_blocks(x, operands=_BACKWARD_OPERANDS):
-        block = x[rows]
-        x_hat, product = scratch[:, : len(block)]
-        # Recomputed, not cached: x_hat is as large as x, one multiply is cheaper than keeping it.
-        np.multiply(block, inv_rms[rows, None], out=x_hat)
-        np.multiply(d_out[rows], x_hat, out=product)
-        d_gain += np.add.reduce(product, axis=0)
-        mean = product @ gain  # the sum of d_hat * x_hat over a row
-        mean /= x.shape[1]
-        np.multiply(d_out[rows], gain, out=product)
-        x_hat *= mean[:, None]
-        product -= x_hat
-        product *= inv_rms[rows, None]
-        d_x[rows] += product
+        block, d_block, d_x_block, inv = x[rows], d_out[rows], d_x[rows], inv_rms[rows]
+        product = scratch[: len(block)]
+        np.multiply(d_block, block, out=product)
+        d_gain += inv @ product
+        c = product @ gain
+        c *= inv
+        c *= inv
+        c *= inv
+        c /= x.shape[1]
+        np.multiply(block, c[:, None], out=product)
+        d_x_block -= product
+        np.multiply(d_block, gain, out=product)
+        product *= inv[:, None]
+        d_x_block += product
 
 
-def rms_norm_scratch_shape(rows: int, columns: int, itemsize: int) -> tuple[int, int, int]:
+def rms_norm_scratch_shape(rows: int, columns: int, itemsize: int) -> tuple[int, int]:
     """Shape of the scratch that `rms_norm_backward` needs for x of shape (rows, columns)."""
-    return (2, block_rows(rows, columns, itemsize, operands=_BACKWARD_OPERANDS), columns)
+    return (block_rows(rows, columns, itemsize, operands=_BACKWARD_OPERANDS), columns)

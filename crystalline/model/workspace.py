@@ -58,7 +58,7 @@ class BackwardBuffers:
     d_gate_up: Floats  # like gate_up
     d_activated: Floats  # (F, N)
     d_head: Floats  # (V, D), or empty when the head needs one block of tokens only
-    rms_scratch: Floats  # (2, rows of one block, D)
+    rms_scratch: Floats  # (rows of one block, D)
     embedding_scratch: Floats  # (2, N, D)
 
 

@@ -20,8 +20,8 @@ def test_blocks_cover_the_rows_once_in_order(rows: int, columns: int, operands: 
     assert all(0 < block.stop - block.start <= most for block in blocks)
 
 
-def test_all_operands_of_a_block_fit_in_half_a_mebibyte() -> None:
-    assert block_rows(10**6, 256, 4, operands=4) * 256 * 4 * 4 == 512 * 1024
+def test_all_operands_of_a_block_fit_in_two_mebibytes() -> None:
+    assert block_rows(10**6, 256, 4, operands=4) * 256 * 4 * 4 == 2 * 1024 * 1024
 
 
 def test_a_row_wider_than_a_block_is_a_block_by_itself() -> None:
