@@ -96,6 +96,15 @@ Seed = Annotated[
     int, typer.Option(help="Of the initial weights and the order of the text.", rich_help_panel=_TRAINING)
 ]
 
+Recompute = Annotated[
+    bool,
+    typer.Option(
+        "--recompute",
+        help="Take less memory for deep models, and more time: compute activations twice.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+
 Spheres = Annotated[int, typer.Option(help="Workers. They never change the result.", rich_help_panel=_TREE)]
 Shards = Annotated[
     int, typer.Option(help="Parts of a batch, shared out among the spheres.", rich_help_panel=_TREE)

@@ -51,6 +51,7 @@ def train(
     weight_decay: option.WeightDecay = _TRAINING.weight_decay,
     clip: option.Clip = _TRAINING.clip,
     seed: option.Seed = _TRAINING.seed,
+    recompute: option.Recompute = _TRAINING.recompute,
     on_nonfinite: option.OnNonfinite = _TRAINING.on_nonfinite,
     spheres: option.Spheres = _TRAINING.spheres,
     shards: option.Shards = _TRAINING.shards,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from crystalline.model.parameters import LayerParameters
     from crystalline.model.workspace import BackwardBuffers, Buffers, LayerBuffers
 
-__all__ = ["layer_backward", "layer_forward"]
+__all__ = ["layer_activations", "layer_backward", "layer_forward"]
 
 
 def layer_forward(
@@ -33,6 +33,15 @@ def layer_forward(
         shared: buffers that every layer uses in turn.
         out: (N, D), the residual stream leaving the layer. It may be `own.x`.
     """
+    layer_activations(config, weights, own, shared)
+    linear(shared.activated.T, weights.down_proj, out=shared.projected)
+    np.add(own.middle, shared.projected, out=out)
+
+
+def layer_activations(
+    config: ModelConfig, weights: LayerParameters, own: LayerBuffers, shared: Buffers
+) -> None:
+    """Compute from `own.x` everything that the backward pass of the layer reads, and `shared.activated`."""
     rms_norm(
         own.x,
         weights.attention_norm,
@@ -52,8 +61,6 @@ def layer_forward(
     linear(own.mlp_in, weights.gate_up, out=own.gate_up.T)
     gate, up = np.split(own.gate_up, 2)
     swiglu(gate, up, out=shared.activated, sigmoid=own.sigmoid)
-    linear(shared.activated.T, weights.down_proj, out=shared.projected)
-    np.add(own.middle, shared.projected, out=out)
 
 
 def layer_backward(

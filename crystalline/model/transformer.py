@@ -11,7 +11,7 @@ from crystalline.kernels.cross_entropy import cross_entropy, cross_entropy_backw
 from crystalline.kernels.embedding import embedding, embedding_backward
 from crystalline.kernels.linear import linear, linear_backward
 from crystalline.kernels.rms_norm import rms_norm, rms_norm_backward
-from crystalline.model.layer import layer_backward, layer_forward
+from crystalline.model.layer import layer_activations, layer_backward, layer_forward
 
 if TYPE_CHECKING:
     from crystalline.kernels.arrays import Floats, Ids
@@ -74,6 +74,8 @@ def loss_and_gradient(
     )
     layers = list(zip(parameters.layers, buffers.layers, gradient.layers, strict=True))
     for weights, own, layer_gradient in reversed(layers):
+        if buffers.recompute and own is not buffers.layers[-1]:  # the last one's activations are still there
+            layer_activations(parameters.config, weights, own, buffers)
         layer_backward(parameters.config, weights, own, buffers, d, gradient=layer_gradient)
         checkpoint()
     if not parameters.config.tied:

@@ -20,15 +20,20 @@ _LEAST = {"spheres": 1, "shards": 1, "epochs": 1, "batch_size": 1, "keep": 1}
 _LEAST |= {"warmup": 0, "seed": 0, "save_every": 0}
 _TIMEOUTS = ("epoch_timeout_s", "job_timeout_s")
 _NUMBERS = ("lr", "weight_decay", "clip", "val_fraction", "save_every_s", *_TIMEOUTS)
-_CHOICES = {"on_loss": ("fail", "redistribute"), "on_nonfinite": ("fail", "skip")}
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "on_loss": ("fail", "redistribute"),
+    "on_nonfinite": ("fail", "skip"),
+    "recompute": (False, True),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """How to train. Sizes of the model are in `ModelConfig`.
 
-    Everything here decides the result but `spheres`, `save_every`, `save_every_s`, `keep`, `on_loss` and the
-    two timeouts, which do not change a bit of it. `on_nonfinite` matters only where a run would end.
+    Everything here decides the result but `spheres`, `recompute`, `save_every`, `save_every_s`, `keep`,
+    `on_loss` and the two timeouts, which do not change a bit of it. `on_nonfinite` matters only where a run
+    would end.
 
     Attributes:
         spheres: workers in the tree, 1 to 1024.
@@ -42,6 +47,8 @@ class TrainConfig:
         clip: largest norm of the gradient; 0 does not clip.
         val_fraction: part of the text's windows held out for validation, in [0, 1).
         seed: of the initial weights and of the order of the data.
+        recompute: compute a layer's activations once more in the backward pass instead of keeping them:
+            slower by about a quarter, and far less memory where there are many layers.
         save_every: steps between checkpoints; 0 does not count steps. One is saved after each epoch, too.
         save_every_s: seconds between checkpoints; 0 does not count seconds.
         keep: checkpoints that stay, the newest ones.
@@ -67,6 +74,7 @@ class TrainConfig:
     clip: float = 1.0
     val_fraction: float = 0.05
     seed: int = 0
+    recompute: bool = False
     save_every: int = 0
     save_every_s: float = 600.0
     keep: int = 2
@@ -88,8 +96,7 @@ class TrainConfig:
         for name in _TIMEOUTS:
             _check_timeout(name, getattr(self, name))
         for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise SettingError(f"{name} is {getattr(self, name)!r}: choose {' or '.join(choices)}")
+            _check_choice(name, getattr(self, name), choices)
         if self.val_fraction >= 1:
             raise SettingError(f"val_fraction is {self.val_fraction}: choose a part in [0, 1)")
 
@@ -104,6 +111,11 @@ def _check_number(name: str, value: object) -> None:
     fits = isinstance(value, int | float) and 0 <= value <= sys.float_info.max
     if isinstance(value, bool) or not fits:
         raise SettingError(f"{name} is {value!r}: choose a finite number, 0 or more")
+
+
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in choices):
+        raise SettingError(f"{name} is {value!r}: choose {' or '.join(map(str, choices))}")
 
 
 def _check_timeout(name: str, value: float) -> None:

@@ -141,6 +141,7 @@ def _seat(config: ModelConfig, train: TrainConfig, windows: Windows, checkpoint:
         shards=train.shards,
         rows_max=-(-min(train.batch_size, windows.count) // train.shards),
         weight_decay=train.weight_decay,
+        recompute=train.recompute,
     )
     redistribute = train.on_loss == "redistribute"
     return Seat(TreePlan(train.spheres), memory, work, train.job_timeout_s, redistribute=redistribute)

@@ -22,7 +22,16 @@ __all__ = ["NEUTRAL", "SavedRun", "check_progress", "check_same_run", "saved_cor
 
 NEUTRAL: Final = frozenset(
     {
-        *("spheres", "save_every", "save_every_s", "keep", "on_loss", "epoch_timeout_s", "job_timeout_s"),
+        *(
+            "spheres",
+            "recompute",
+            "save_every",
+            "save_every_s",
+            "keep",
+            "on_loss",
+            "epoch_timeout_s",
+            "job_timeout_s",
+        ),
         "on_nonfinite",  # which matters only where a run would have ended
     }
 )

@@ -60,15 +60,18 @@ class ShardWork:
         shards: parts of a batch.
         rows_max: most sequences in a shard.
         weight_decay: for the optimizer.
+        recompute: see `Workspace`.
     """
 
-    def __init__(self, config: ModelConfig, *, shards: int, rows_max: int, weight_decay: float) -> None:
+    def __init__(
+        self, config: ModelConfig, *, shards: int, rows_max: int, weight_decay: float, recompute: bool = False
+    ) -> None:
         self.config = config
         self.tree: Node = (0, shards)
         self.slices = slice_bounds(layout_of(config).size)
         self._decay_end = layout_of(config).decay_end
         self._weight_decay = weight_decay
-        self._workspaces = Pool(lambda: Workspace(config, rows_max))
+        self._workspaces = Pool(lambda: Workspace(config, rows_max, recompute=recompute))
         self.gradients = Pool(lambda: Parameters(config, np.empty(layout_of(config).size, np.float32)))
 
     def compute(self, token: JobToken, weights: Parameters, request: ComputeShards) -> Sums:

@@ -149,6 +149,7 @@ DECIDES = {
 }
 DECIDES_NOTHING: dict[str, Any] = {
     "spheres": 5,
+    "recompute": True,
     "save_every": 1,
     "save_every_s": 1e-3,
     "keep": 1,

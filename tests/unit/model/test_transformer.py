@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -157,6 +158,39 @@ def test_a_smaller_batch_in_a_larger_workspace_gives_the_same_bits(config: Model
     roomy = run(parameters, tokens, targets, workspace=Workspace(config, 4))
     assert fitting[0] == roomy[0]
     assert np.array_equal(fitting[1], roomy[1])
+
+
+@BOTH
+def test_recomputed_activations_give_the_same_bits(config: ModelConfig) -> None:
+    parameters, (tokens, targets) = random_parameters(config, 0, np.float32), random_batch(config, 1, 3, 12)
+    kept, recomputed = (
+        run(parameters, tokens, targets, workspace=Workspace(config, 3, recompute=recompute))
+        for recompute in (False, True)
+    )
+    assert kept[0] == recomputed[0]
+    assert np.array_equal(kept[1], recomputed[1])
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_pass_allocates_no_array_as_large_as_an_activation(*, recompute: bool) -> None:
+    """After the first pass the views of the buffers are all that is made: however large the batch is."""
+    config = ModelConfig(vocab_size=3000, dim=128, layers=2, heads=4, seq_len=128)
+    parameters, (tokens, targets) = random_parameters(config, 0, np.float32), random_batch(config, 1, 6, 128)
+    gradient = Parameters(config, garbage(parameters.layout.size, dtype=np.float32))
+    workspace = Workspace(config, len(tokens), recompute=recompute)
+
+    def one_pass() -> None:
+        loss_and_gradient(parameters, gradient, tokens, targets, workspace, loss_scale=1.0)
+
+    one_pass()
+    tracemalloc.start()
+    try:
+        one_pass()
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    activation_bytes = tokens.size * config.dim * 4
+    assert peak_bytes < activation_bytes / 2
 
 
 @BOTH

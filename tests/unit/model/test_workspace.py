@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 def arrays_of(buffers: Buffers) -> list[np.ndarray]:
-    """Every distinct writable buffer."""
-    parts: list[Any] = [*dict.fromkeys(buffers.layers), buffers]
+    """Every distinct writable buffer; layers may share theirs."""
+    parts: list[Any] = [*buffers.layers, buffers]
     parts += [buffers.backward] if buffers.backward else []
-    found = [getattr(part, field.name) for part in parts for field in fields(part)]
+    each = [getattr(part, field.name) for part in parts for field in fields(part)]
+    found = {id(x): x for x in each}.values()
     return [
         x
         for x in found
@@ -29,9 +30,12 @@ def arrays_of(buffers: Buffers) -> list[np.ndarray]:
 
 
 @settings(max_examples=20, deadline=None)
-@given(B=st.integers(1, 3), T=st.integers(1, 12), training=st.booleans())
-def test_buffers_of_any_fitting_batch_are_separate_and_aligned(*, B: int, T: int, training: bool) -> None:
-    arrays = arrays_of(Workspace(GROUPED, 3, training=training).buffers(B, T))
+@given(B=st.integers(1, 3), T=st.integers(1, 12), training=st.booleans(), recompute=st.booleans())
+def test_buffers_of_any_fitting_batch_are_separate_and_aligned(
+    *, B: int, T: int, training: bool, recompute: bool
+) -> None:
+    workspace = Workspace(GROUPED, 3, training=training, recompute=recompute)
+    arrays = arrays_of(workspace.buffers(B, T))
     spans = sorted((x.ctypes.data, x.ctypes.data + x.nbytes) for x in arrays)
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
     assert all(x.ctypes.data % 64 == 0 and x.flags.c_contiguous for x in arrays)
@@ -44,8 +48,21 @@ def test_without_training_all_layers_share_their_buffers() -> None:
     assert Workspace(deep, 2).nbytes > 10 * Workspace(shallow, 2, training=False).nbytes
 
 
-def test_nbytes_is_the_memory_that_the_buffers_need() -> None:
-    workspace = Workspace(TIED, 2)
+def test_with_recomputation_each_layer_keeps_its_input_alone() -> None:
+    sizes = [
+        Workspace(
+            ModelConfig(vocab_size=23, dim=16, layers=layers, heads=4, ffn_dim=20, seq_len=12),
+            2,
+            recompute=True,
+        ).nbytes
+        for layers in (1, 51)
+    ]
+    assert sizes[1] - sizes[0] == 50 * 2 * 12 * 16 * np.dtype(np.float32).itemsize
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_nbytes_is_the_memory_that_the_buffers_need(*, recompute: bool) -> None:
+    workspace = Workspace(TIED, 2, recompute=recompute)
     needed = sum(x.nbytes for x in arrays_of(workspace.buffers(2, 12)))
     assert needed <= workspace.nbytes <= 1.05 * needed
 

@@ -13,7 +13,7 @@ from crystalline.training import TrainConfig
 WHOLE = {"spheres": 1, "shards": 1, "epochs": 1, "batch_size": 1, "steps": 1, "keep": 1}
 FROM_ZERO = {"warmup": 0, "seed": 0, "save_every": 0}
 NUMBERS = ("lr", "weight_decay", "clip", "val_fraction", "save_every_s", "epoch_timeout_s", "job_timeout_s")
-CHOICES = {"on_loss": "redistribute", "on_nonfinite": "skip"}
+CHOICES = {"on_loss": ("fail", "redistribute"), "on_nonfinite": ("fail", "skip"), "recompute": (False, True)}
 NOT_NUMBERS = (-1.0, float("nan"), float("inf"), "0.1", None, True, [1])
 
 
@@ -75,12 +75,14 @@ def test_every_setting_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize("name", CHOICES)
-@pytest.mark.parametrize("value", ["", "Fail", "perhaps", None, 1])
+@pytest.mark.parametrize("value", ["", "Fail", "perhaps", "True", None, 1, 0.0])
 def test_a_choice_is_one_of_those_named(name: str, value: Any) -> None:
-    with pytest.raises(SettingError, match=f"^{name} is .*: choose fail or {CHOICES[name]}$"):
+    usual, other = CHOICES[name]
+    with pytest.raises(SettingError, match=f"^{name} is .*: choose {usual} or {other}$"):
         TrainConfig(**{name: value})
-    other: dict[str, Any] = {name: CHOICES[name]}
-    assert getattr(TrainConfig(**other), name) == CHOICES[name]
+    chosen: dict[str, Any] = {name: other}
+    assert getattr(TrainConfig(**chosen), name) == other
+    assert getattr(TrainConfig(), name) == usual
 
 
 def test_settings_do_not_change_once_made() -> None:
