@@ -35,6 +35,7 @@ _TILE_BYTES = 1024 * 1024
 
 
 class _Tile(NamedTuple):
+    batch: slice  # of the B sequences
     heads: slice  # of the K key heads
     queries: slice  # of the T positions
     past: slice  # the keys that one of these queries sees
@@ -54,19 +55,19 @@ def attention(q: Floats, k: Floats, v: Floats, *, out: Floats, log_sums: Floats,
         scratch: `attention_scratch_size(...)` entries.
     """
     B, K, G, _, T = q.shape
-    for tile in _tiles(K, G, T, q.itemsize):
+    for tile in _tiles(B, K, G, T, q.itemsize):
+        batch, heads, queries, past = tile
         p, folded, _ = _carve(scratch, tile, q.shape)
-        for b in range(B):
-            _scores(q[b], k[b], tile, out=p)
-            most = _max_over_keys(p, folded)
-            p -= most
-            np.exp(p, out=p)
-            sums = sum_of_columns(p)
-            mixed = out[b, tile.heads, ..., tile.queries]
-            np.matmul(v[b, tile.heads, None, :, tile.past], p, out=mixed)
-            mixed /= sums[..., None, :]
-            np.log(sums, out=sums)
-            np.add(sums, most[..., 0, :], out=log_sums[b, tile.heads, :, tile.queries])
+        _scores(q, k, tile, out=p)
+        most = _max_over_keys(p, folded)
+        p -= most
+        np.exp(p, out=p)
+        sums = sum_of_columns(p)
+        mixed = out[batch, heads, ..., queries]
+        np.matmul(v[batch, heads, None, :, past], p, out=mixed)
+        mixed /= sums[..., None, :]
+        np.log(sums, out=sums)
+        np.add(sums, most[..., 0, :], out=log_sums[batch, heads, :, queries])
 
 
 def attention_backward(
@@ -102,28 +103,30 @@ def attention_backward(
     B, K, G, _, T = q.shape
     np.multiply(d_out, out, out=d_q)  # d_q is scratch until its rows are written below
     delta = np.add.reduce(d_q, axis=-2, keepdims=True)  # (B, K, G, 1, T)
-    for tile in _tiles(K, G, T, q.itemsize):
-        heads, queries, past = tile
+    for tile in _tiles(B, K, G, T, q.itemsize):
+        batch, heads, queries, past = tile
         p, d_p, product = _carve(scratch, tile, q.shape)
         first = past.stop == T  # of the tiles of these heads: it writes what the others add to
-        for b in range(B):
-            d_mixed = d_out[b, heads, ..., queries]
-            _scores(q[b], k[b], tile, out=p)
-            p -= log_sums[b, heads, :, None, queries]
-            np.exp(p, out=p)
-            np.matmul(v[b, heads, None, :, past].swapaxes(-1, -2), d_mixed, out=d_p)
-            _add_products(d_mixed, p, product, first=first, out=d_v[b, heads, :, past])
-            d_p -= delta[b, heads, ..., queries]
-            d_p *= p
-            d_p *= 1.0 / math.sqrt(q.shape[3])
-            np.matmul(k[b, heads, None, :, past], d_p, out=d_q[b, heads, ..., queries])
-            _add_products(q[b, heads, ..., queries], d_p, product, first=first, out=d_k[b, heads, :, past])
+        d_mixed = d_out[batch, heads, ..., queries]
+        _scores(q, k, tile, out=p)
+        p -= log_sums[batch, heads, :, None, queries]
+        np.exp(p, out=p)
+        np.matmul(v[batch, heads, None, :, past].swapaxes(-1, -2), d_mixed, out=d_p)
+        _add_products(d_mixed, p, product, first=first, out=d_v[batch, heads, :, past])
+        d_p -= delta[batch, heads, ..., queries]
+        d_p *= p
+        d_p *= 1.0 / math.sqrt(q.shape[3])
+        np.matmul(k[batch, heads, None, :, past], d_p, out=d_q[batch, heads, ..., queries])
+        _add_products(
+            q[batch, heads, ..., queries], d_p, product, first=first, out=d_k[batch, heads, :, past]
+        )
 
 
-def attention_scratch_size(K: int, G: int, d: int, T: int, itemsize: int) -> int:
-    """Entries of the scratch that either direction needs; never less for a larger T.
+def attention_scratch_size(B: int, K: int, G: int, d: int, T: int, itemsize: int) -> int:
+    """Entries of the scratch that either direction needs; never less for a larger B or T.
 
     Args:
+        B: sequences.
         K: key heads.
         G: queries that share one of them.
         d: width of a head.
@@ -131,30 +134,30 @@ def attention_scratch_size(K: int, G: int, d: int, T: int, itemsize: int) -> int
         itemsize: bytes of one entry.
     """
     one_head = _entries_of_head(G, T)
-    return 2 * min(K * one_head, max(one_head, _TILE_BYTES // itemsize)) + K * d * T
+    return 2 * min(B * K * one_head, max(one_head, _TILE_BYTES // itemsize)) + B * K * d * T
 
 
 def _entries_of_head(G: int, T: int) -> int:
     return G * T * min(T, _QUERY_BLOCK)
 
 
-def _heads_at_once(K: int, G: int, T: int, itemsize: int) -> int:
-    return max(1, min(K, _TILE_BYTES // (_entries_of_head(G, T) * itemsize)))
+def _tiles(B: int, K: int, G: int, T: int, itemsize: int) -> Iterator[_Tile]:
+    """All tiles, for each run of heads the last queries first: whole sequences at once, where they fit."""
+    heads_at_once = max(1, _TILE_BYTES // (_entries_of_head(G, T) * itemsize))
+    for batch in _runs(B, max(1, heads_at_once // K)):
+        for heads in _runs(K, heads_at_once):
+            for queries in reversed(_runs(T, _QUERY_BLOCK)):
+                yield _Tile(batch, heads, queries, slice(0, queries.stop))
 
 
-def _tiles(K: int, G: int, T: int, itemsize: int) -> Iterator[_Tile]:
-    """All tiles of a sequence, for each run of heads the last queries first."""
-    step = _heads_at_once(K, G, T, itemsize)
-    for head in range(0, K, step):
-        for start in reversed(range(0, T, _QUERY_BLOCK)):
-            stop = min(start + _QUERY_BLOCK, T)
-            yield _Tile(slice(head, min(head + step, K)), slice(start, stop), slice(0, stop))
+def _runs(n: int, step: int) -> list[slice]:
+    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
 
 def _carve(scratch: Floats, tile: _Tile, shape: tuple[int, ...]) -> tuple[Floats, Floats, Floats]:
-    """Two of (heads, G, past, queries) and one of (heads, d, past), contiguous; `shape` is that of q."""
-    heads, queries = tile.heads.stop - tile.heads.start, tile.queries.stop - tile.queries.start
-    scores, product = (heads, shape[2], tile.past.stop, queries), (heads, shape[3], tile.past.stop)
+    """Two of (batch, heads, G, past, queries), one of (batch, heads, d, past), contiguous; `shape` is q's."""
+    batch, heads, queries, past = (run.stop - run.start for run in tile)
+    scores, product = (batch, heads, shape[2], past, queries), (batch, heads, shape[3], past)
     first = math.prod(scores)
     return (
         scratch[:first].reshape(scores),
@@ -164,10 +167,10 @@ def _carve(scratch: Floats, tile: _Tile, shape: tuple[int, ...]) -> tuple[Floats
 
 
 def _scores(q: Floats, k: Floats, tile: _Tile, *, out: Floats) -> None:
-    """k^T q / sqrt(d) of one sequence, minus infinity where the key is later than the query."""
-    heads, queries, past = tile
-    np.matmul(k[heads, None, :, past].swapaxes(-1, -2), q[heads, ..., queries], out=out)
-    out *= 1.0 / math.sqrt(q.shape[2])
+    """k^T q / sqrt(d), minus infinity where the key is later than the query."""
+    batch, heads, queries, past = tile
+    np.matmul(k[batch, heads, None, :, past].swapaxes(-1, -2), q[batch, heads, ..., queries], out=out)
+    out *= 1.0 / math.sqrt(q.shape[3])
     out[..., queries, :] += _future(out.shape[-1], out.dtype)
 
 
@@ -196,15 +199,15 @@ def _add_products(x: Floats, weights: Floats, product: Floats, *, first: bool, o
     """Sum x[:, g] weights[:, g]^T over g.
 
     Args:
-        x: (K, G, d, queries).
-        weights: (K, G, past, queries).
-        product: (K, d, past), scratch.
+        x: (B, K, G, d, queries).
+        weights: (B, K, G, past, queries).
+        product: (B, K, d, past), scratch.
         first: write the sum instead of adding it.
-        out: (K, d, past).
+        out: (B, K, d, past).
     """
-    for g in range(x.shape[1]):
-        turned = weights[:, g].swapaxes(-1, -2)
+    for g in range(x.shape[2]):
+        turned = weights[:, :, g].swapaxes(-1, -2)
         if first and g == 0:
-            np.matmul(x[:, g], turned, out=out)
+            np.matmul(x[:, :, g], turned, out=out)
         else:
-            out += np.matmul(x[:, g], turned, out=product)
+            out += np.matmul(x[:, :, g], turned, out=product)

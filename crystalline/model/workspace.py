@@ -208,7 +208,7 @@ def _shared_shapes(config: ModelConfig, B: int, T: int, itemsize: int) -> dict[s
         "last_inv_rms": (N,),
         "logits": (min(N, _head_rows(config)), config.vocab_size),
         "rotary_scratch": (config.head_dim * N,),
-        "scores": (attention_scratch_size(K, config.heads // K, config.head_dim, T, itemsize),),
+        "scores": (attention_scratch_size(B, K, config.heads // K, config.head_dim, T, itemsize),),
     }
 
 

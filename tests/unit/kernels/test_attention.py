@@ -10,8 +10,8 @@ from tests.helpers.kernel_check import Array, assert_like_torch, check_gradients
 
 
 def scratch_for(q: Array) -> Array:
-    _, K, G, d, T = q.shape
-    return garbage(attention_scratch_size(K, G, d, T, q.itemsize), dtype=q.dtype)
+    B, K, G, d, T = q.shape
+    return garbage(attention_scratch_size(B, K, G, d, T, q.itemsize), dtype=q.dtype)
 
 
 def forward_with_sums(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
