@@ -1,0 +1,196 @@
+"""Pairs of ways to compute the same thing, at the sizes of one shard of 3 x 128 tokens: D 256, 8 heads, F 688."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from unittest import mock
+
+import numpy as np
+
+from crystalline.kernels import blocks
+from crystalline.kernels.attention import attention, attention_backward, attention_scratch_size
+from crystalline.kernels.rms_norm import rms_norm_backward
+from crystalline.kernels.sums import sum_of_rows
+from crystalline.kernels.swiglu import swiglu, swiglu_backward
+from tests.benchmarks.tried.kept_probabilities import attention_kept, attention_kept_backward
+from tests.benchmarks.tried.passes import rms_norm_backward_by_reductions, swiglu_by_exponentials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Floats = np.ndarray[Any, np.dtype[np.float32]]
+
+__all__ = ["PAIRS", "Pair"]
+
+B: Final = 3
+T: Final = 128
+N: Final = B * T
+D: Final = 256
+H: Final = 8
+F: Final = 688
+V: Final = 10_000
+PARAMETERS: Final = 7_306_496
+_RNG: Final = np.random.default_rng(0)
+_SMALL_BLOCK_BYTES: Final = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two ways, each a function without arguments that has its arrays.
+
+    Attributes:
+        kept: what the engine does.
+        tried: what it does not.
+        kept_name: in a few words.
+        tried_name: likewise.
+    """
+
+    kept_name: str
+    kept: Callable[[], object]
+    tried_name: str
+    tried: Callable[[], object]
+
+
+def _normal(*shape: int) -> Floats:
+    return _RNG.standard_normal(shape, dtype=np.float32)
+
+
+def _sigmoid() -> Pair:
+    gate, up, out, sigmoid = (_normal(F, N) for _ in range(4))
+    return Pair(
+        "sigmoid by tanh",
+        partial(swiglu, gate, up, out=out, sigmoid=sigmoid),
+        "sigmoid by exp",
+        partial(swiglu_by_exponentials, gate, up, out=out, sigmoid=sigmoid),
+    )
+
+
+def _norm() -> Pair:
+    x, d_out, d_x, scratch = _normal(N, D), _normal(N, D), _normal(N, D), _normal(2, N, D)
+    gain, d_gain, inv_rms = _normal(D), _normal(D), _normal(N) ** 2
+    shared: dict[str, Any] = {"d_x": d_x, "d_gain": d_gain}
+    return Pair(
+        "rms_norm_backward by products with vectors",
+        partial(rms_norm_backward, d_out, x, gain, inv_rms, scratch=scratch[0], **shared),
+        "by numpy's reductions",
+        partial(rms_norm_backward_by_reductions, d_out, x, gain, inv_rms, scratch=scratch, **shared),
+    )
+
+
+def _row_sums() -> Pair:
+    block = np.abs(_normal(52, V))
+    return Pair(
+        "sums of rows as a product with ones",
+        partial(sum_of_rows, block),
+        "np.add.reduce",
+        partial(np.add.reduce, block, axis=1),
+    )
+
+
+def _block_sizes() -> Pair:
+    d_out, silu, up, sigmoid, d_gate, d_up, out = (_normal(F, N) for _ in range(7))
+    run = partial(swiglu_backward, d_out, silu, up, sigmoid, d_gate=d_gate, d_up=d_up, out=out)
+
+    def in_small_blocks() -> None:
+        with mock.patch.object(blocks, "_CACHE_BYTES", _SMALL_BLOCK_BYTES):
+            run()
+
+    return Pair("swiglu_backward in blocks of 2 MiB", run, "of 512 KiB", in_small_blocks)
+
+
+def _attention() -> Pair:
+    q, k, v, out, d_out, d_q, d_k, d_v = (_heads() for _ in range(8))
+    log_sums, scratch = _normal(B, H, 1, T), _normal(attention_scratch_size(B, H, 1, D // H, T, 4))
+    probabilities, d_scores = _normal(B, H, T, T), _normal(H, T, T)
+
+    def again() -> None:
+        grouped = q[:, :, None], k, v
+        attention(*grouped, out=out[:, :, None], log_sums=log_sums, scratch=scratch)
+        attention_backward(
+            d_out[:, :, None],
+            *grouped,
+            out=out[:, :, None],
+            log_sums=log_sums,
+            d_q=d_q[:, :, None],
+            d_k=d_k,
+            d_v=d_v,
+            scratch=scratch,
+        )
+
+    def kept() -> None:
+        attention_kept(q, k, v, out=out, probabilities=probabilities)
+        attention_kept_backward(
+            d_out,
+            q,
+            k,
+            v,
+            out=out,
+            probabilities=probabilities,
+            d_q=d_q,
+            d_k=d_k,
+            d_v=d_v,
+            d_scores=d_scores,
+        )
+
+    return Pair("attention that computes its tiles twice", again, "that keeps its probabilities", kept)
+
+
+def _heads() -> Floats:
+    """(B, H, d, T), a view of feature-major memory as the layers have it."""
+    return _normal(H, D // H, B, T).transpose(2, 0, 1, 3)
+
+
+def _layouts() -> Pair:
+    """The six products of a feed-forward layer, forward and backward."""
+    x, out = _normal(N, D), _normal(N, D)
+    gate_up, down, d_gate_up, d_down = (_normal(*shape) for shape in 2 * [(2 * F, D), (D, F)])
+
+    def products(hidden: Floats, activated: Floats, d_hidden: Floats, d_activated: Floats) -> None:
+        """Hidden ones (N, 2F) and activated ones (N, F), in either memory order."""
+        np.matmul(x, gate_up.T, out=hidden)
+        np.matmul(activated, down.T, out=out)
+        np.matmul(x, down, out=d_activated)
+        np.matmul(x.T, activated, out=d_down)
+        np.matmul(d_hidden, gate_up, out=out)
+        np.matmul(d_hidden.T, x, out=d_gate_up)
+
+    feature_major = [_normal(features, N).T for features in 2 * [2 * F, F]]
+    token_major = [_normal(N, features) for features in 2 * [2 * F, F]]
+    return Pair(
+        "products of a feed-forward layer, features first",
+        partial(products, *feature_major),
+        "tokens first",
+        partial(products, *token_major),
+    )
+
+
+def _gradient_sums() -> Pair:
+    """Two shards' gradients: added as a whole, or tensor by tensor while each is still in the cache."""
+    total, other = _normal(PARAMETERS), _normal(PARAMETERS)
+    tensor = _normal(2 * F * D)
+
+    def by_tensor() -> None:
+        for lo in range(0, PARAMETERS - len(tensor), len(tensor)):
+            part = total[lo : lo + len(tensor)]
+            np.add(part, tensor, out=part)
+
+    return Pair(
+        "sum of two gradients as a whole",
+        partial(np.add, total, other, out=total),
+        "tensor by tensor out of the cache",
+        by_tensor,
+    )
+
+
+PAIRS: Final = {
+    "sigmoid": _sigmoid,
+    "norm": _norm,
+    "row-sums": _row_sums,
+    "blocks": _block_sizes,
+    "attention": _attention,
+    "layouts": _layouts,
+    "gradient-sums": _gradient_sums,
+}
+"""By name, what makes a pair."""
