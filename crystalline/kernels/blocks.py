@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from crystalline.kernels.arrays import Floats
 
-__all__ = ["block_rows", "row_blocks"]
+__all__ = ["block_entries", "block_rows", "row_blocks"]
 
 # For all operands of a block together: what a core has of L2 and L3. Smaller blocks would stay in the L2
 # and lose more to the calls: two threads that call numpy often wait for each other.
@@ -26,6 +26,18 @@ def block_rows(rows: int, columns: int, itemsize: int, *, operands: int) -> int:
         operands: how many arrays of that shape the passes over a block touch.
     """
     return max(1, min(rows, _CACHE_BYTES // (operands * columns * itemsize)))
+
+
+def block_entries(rows: int, columns: int, itemsize: int, *, operands: int) -> int:
+    """Entries that no block of such an array exceeds; never less for more rows or columns.
+
+    Args:
+        rows: of the whole array.
+        columns: of the whole array.
+        itemsize: bytes of one entry.
+        operands: how many arrays of that shape the passes over a block touch.
+    """
+    return min(rows * columns, max(columns, _CACHE_BYTES // (operands * itemsize)))
 
 
 def row_blocks(array: Floats, *, operands: int) -> Iterator[slice]:

@@ -148,7 +148,7 @@ def _attention_backward(
 
 
 class _Heads(NamedTuple):
-    turned: Floats  # (H + K, d, B, T), the query and key heads that rotary turns
+    turned: Floats  # (H + K, d, N), the query and key heads that rotary turns
     q: Floats  # (B, K, G, d, T)
     k: Floats  # (B, K, d, T)
     v: Floats  # (B, K, d, T)
@@ -156,10 +156,10 @@ class _Heads(NamedTuple):
 
 def _split_heads(config: ModelConfig, qkv: Floats, shared: Buffers) -> _Heads:
     """Views of the fused, feature-major heads."""
-    H, K, d, T = config.heads, config.key_value_heads, config.head_dim, shared.cos.shape[1]
+    H, K, d, T = config.heads, config.key_value_heads, config.head_dim, shared.seq_len
     heads = qkv.reshape(H + 2 * K, d, -1, T)
     return _Heads(
-        turned=heads[: H + K],
+        turned=qkv[: (H + K) * d].reshape(H + K, d, -1),
         q=_grouped(config, qkv[: H * d], shared),
         k=heads[H : H + K].transpose(2, 0, 1, 3),
         v=heads[H + K :].transpose(2, 0, 1, 3),
@@ -168,5 +168,5 @@ def _split_heads(config: ModelConfig, qkv: Floats, shared: Buffers) -> _Heads:
 
 def _grouped(config: ModelConfig, heads: Floats, shared: Buffers) -> Floats:
     """(H*d, N) as (B, K, G, d, T), a view."""
-    K, T = config.key_value_heads, shared.cos.shape[1]
+    K, T = config.key_value_heads, shared.seq_len
     return heads.reshape(K, config.heads // K, config.head_dim, -1, T).transpose(3, 0, 1, 2, 4)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from crystalline.kernels.attention import attention_scratch_size
 from crystalline.kernels.rms_norm import rms_norm_scratch_shape
-from crystalline.kernels.rotary import rotary_tables
+from crystalline.kernels.rotary import rotary_scratch_size, rotary_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,15 +72,16 @@ class Buffers:
     layers: tuple[LayerBuffers, ...]
     recompute: bool  # the layers share what the backward pass reads
     backward: BackwardBuffers | None  # None unless the workspace is for training
-    cos: Floats  # (d/2, T)
-    sin: Floats  # (d/2, T)
+    seq_len: int  # T
+    cos: Floats  # (d/2, N) of each token's position
+    sin: Floats  # (d/2, N)
     projected: Floats  # (N, D) what a layer's half adds to the residual stream
     activated: Floats  # (F, N)
     last: Floats  # (N, D) the residual stream leaving the last layer
     last_normed: Floats  # (N, D)
     last_inv_rms: Floats  # (N,)
     logits: Floats  # (tokens in one block of the head, V)
-    rotary_scratch: Floats  # (d*N,)
+    rotary_scratch: Floats
     scores: Floats  # scratch of attention
     head_blocks: tuple[slice, ...]  # cover the N tokens in order
 
@@ -150,19 +151,21 @@ class Workspace:
         if not self.training:
             layers = (LayerBuffers(**arena.take_all(own | inner)),) * config.layers
         elif self.recompute:
-            shared = arena.take_all(inner)
-            layers = tuple(LayerBuffers(**arena.take_all(own), **shared) for _ in range(config.layers))
+            reused = arena.take_all(inner)
+            layers = tuple(LayerBuffers(**arena.take_all(own), **reused) for _ in range(config.layers))
         else:
             layers = tuple(LayerBuffers(**arena.take_all(own | inner)) for _ in range(config.layers))
         backward = _backward_shapes(config, B, T, self.dtype.itemsize)
+        shared = arena.take_all(_shared_shapes(config, B, T, self.dtype.itemsize))
+        for name, table in (("cos", self._cos), ("sin", self._sin)):
+            shared[name].reshape(-1, B, T)[:] = table[:, None, :T]
         return Buffers(
             layers=layers,
+            seq_len=T,
             recompute=self.recompute,
             backward=BackwardBuffers(**arena.take_all(backward)) if self.training else None,
-            cos=self._cos[:, :T],
-            sin=self._sin[:, :T],
             head_blocks=tuple(_head_blocks(config, B * T)),
-            **arena.take_all(_shared_shapes(config, B, T, self.dtype.itemsize)),
+            **shared,
         )
 
     def _entries(self, B: int, T: int) -> int:
@@ -207,7 +210,9 @@ def _shared_shapes(config: ModelConfig, B: int, T: int, itemsize: int) -> dict[s
         "last_normed": (N, D),
         "last_inv_rms": (N,),
         "logits": (min(N, _head_rows(config)), config.vocab_size),
-        "rotary_scratch": (config.head_dim * N,),
+        "cos": (config.head_dim // 2, N),
+        "sin": (config.head_dim // 2, N),
+        "rotary_scratch": (rotary_scratch_size(config.heads + K, config.head_dim, N, itemsize),),
         "scores": (attention_scratch_size(B, K, config.heads // K, config.head_dim, T, itemsize),),
     }
 

@@ -1,4 +1,4 @@
-"""Pairs of ways to compute the same thing, at the sizes of one shard of 3 x 128 tokens: D 256, 8 heads, F 688."""
+"""Pairs of ways to compute one thing, at the sizes of a shard of 3 x 128 tokens: D 256, 8 heads, F 688."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crystalline.kernels.blocks import block_rows, row_blocks
+from crystalline.kernels.blocks import block_entries, block_rows, row_blocks
 
 
 @given(rows=st.integers(1, 3000), columns=st.integers(1, 70_000), operands=st.integers(1, 8))
@@ -26,3 +26,13 @@ def test_all_operands_of_a_block_fit_in_two_mebibytes() -> None:
 
 def test_a_row_wider_than_a_block_is_a_block_by_itself() -> None:
     assert block_rows(10, 10_000_000, 4, operands=1) == 1
+
+
+@given(rows=st.integers(1, 3000), columns=st.integers(1, 700_000), operands=st.integers(1, 8))
+def test_the_entries_of_a_block_are_enough_and_grow_with_the_array(
+    rows: int, columns: int, operands: int
+) -> None:
+    entries = block_entries(rows, columns, 4, operands=operands)
+    assert block_rows(rows, columns, 4, operands=operands) * columns <= entries <= rows * columns
+    assert entries <= block_entries(rows, columns + 1, 4, operands=operands)
+    assert entries <= block_entries(rows + 1, columns, 4, operands=operands)

@@ -2,18 +2,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from crystalline.kernels.rotary import rotary, rotary_backward, rotary_tables
+from crystalline.kernels.rotary import rotary, rotary_backward, rotary_scratch_size, rotary_tables
 from tests.helpers.kernel_check import Array, assert_like_torch, check_gradients, fixture, garbage
 
 
 def apply(kernel: object, x: Array) -> Array:
     """Run an in-place kernel on a copy. x (heads, d, B, T)."""
     assert callable(kernel)
-    _heads, d, B, T = x.shape
-    cos, sin = (table.astype(x.dtype) for table in rotary_tables(T, d, 10_000.0))
-    turned = x.copy()
-    kernel(turned, cos, sin, scratch=garbage(d * B * T, dtype=x.dtype))
-    return turned
+    heads, d, B, T = x.shape
+    cos, sin = (np.tile(table.astype(x.dtype), B) for table in rotary_tables(T, d, 10_000.0))
+    turned = x.reshape(heads, d, B * T).copy()
+    scratch = garbage(rotary_scratch_size(heads, d, B * T, x.itemsize), dtype=x.dtype)
+    kernel(turned, cos, sin, scratch=scratch)
+    return turned.reshape(x.shape)
 
 
 def forward(x: Array) -> Array:
@@ -34,6 +35,12 @@ def test_agrees_with_torch() -> None:
     ours = {name: np.ascontiguousarray(array.transpose(1, 3, 0, 2)) for name, array in torch.items()}
     assert_like_torch(forward(ours["x"]), ours["out"])
     assert_like_torch(backward(ours["d_out"], ours["x"])[0], ours["d_x"])
+
+
+def test_heads_that_do_not_fit_one_block_are_turned_alike() -> None:
+    one = np.random.default_rng(4).standard_normal((1, 64, 2, 700))  # 0.7 MB a head, several blocks
+    many = np.repeat(one, 9, axis=0)
+    assert np.array_equal(forward(many), np.repeat(forward(one), 9, axis=0))
 
 
 def test_the_first_position_is_not_turned() -> None:
