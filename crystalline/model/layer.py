@@ -53,7 +53,16 @@ def layer_activations(
     heads = _split_heads(config, own.qkv, shared)
     rotary(heads.turned, shared.cos, shared.sin, scratch=shared.rotary_scratch)
     context = _grouped(config, own.context, shared)
-    attention(heads.q, heads.k, heads.v, out=context, log_sums=own.log_sums, scratch=shared.scores)
+    attention(
+        heads.q,
+        heads.k,
+        heads.v,
+        out=context,
+        maxima=own.maxima,
+        sums=own.sums,
+        kept=own.probabilities,
+        scratch=shared.scores,
+    )
     linear(own.context.T, weights.o_proj, out=shared.projected)
     np.add(own.x, shared.projected, out=own.middle)
 
@@ -128,7 +137,9 @@ def _attention_backward(
         heads.k,
         heads.v,
         out=_grouped(config, own.context, shared),
-        log_sums=own.log_sums,
+        maxima=own.maxima,
+        sums=own.sums,
+        kept=own.probabilities,
         d_q=d_heads.q,
         d_k=d_heads.k,
         d_v=d_heads.v,

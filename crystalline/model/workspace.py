@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from crystalline.kernels.attention import attention_scratch_size
+from crystalline.kernels.attention import attention_kept_size, attention_scratch_size
 from crystalline.kernels.rms_norm import rms_norm_scratch_shape
 from crystalline.kernels.rotary import rotary_scratch_size, rotary_tables
 
@@ -41,7 +41,9 @@ class LayerBuffers:
     attention_in: Floats  # (N, D) normalised
     attention_inv_rms: Floats  # (N,)
     qkv: Floats  # (H*d + 2*K*d, N) feature-major: time is contiguous for rotary and attention
-    log_sums: Floats  # (B, K, G, T) of attention
+    maxima: Floats  # (B, K, G, T) of attention's scores
+    sums: Floats  # (B, K, G, T) of their exponentials
+    probabilities: Floats  # of attention, without entries where they are too many
     context: Floats  # (H*d, N) feature-major
     middle: Floats  # (N, D) the residual stream after attention
     mlp_in: Floats  # (N, D) normalised
@@ -127,6 +129,8 @@ class Workspace:
         self.training, self.recompute = training, recompute
         self.dtype: np.dtype[np.floating[Any]] = _float_dtype(dtype)
         cos, sin = rotary_tables(seq_len, config.head_dim, config.rope_theta)
+        # Decided for the largest batch: a smaller one must find room in the same memory. It changes no bit.
+        self._keeps_probabilities = training and not recompute and self._probabilities(batch, seq_len) > 0
         self._cos: Floats = cos.astype(self.dtype)
         self._sin: Floats = sin.astype(self.dtype)
         self._flat = _aligned_empty(self._entries(batch, seq_len), self.dtype)
@@ -147,7 +151,7 @@ class Workspace:
                 f"a batch of shape {(B, T)} does not fit a workspace made for {(self.batch, self.seq_len)}"
             )
         config, arena = self.config, _Arena(self._flat)
-        own, inner = _input_shapes(config, B, T), _layer_shapes(config, B, T)
+        own, inner = _input_shapes(config, B, T), self._layer_shapes(B, T)
         if not self.training:
             layers = (LayerBuffers(**arena.take_all(own | inner)),) * config.layers
         elif self.recompute:
@@ -172,13 +176,21 @@ class Workspace:
         """Entries of the whole arena. Grows with B and with T, so that smaller batches fit."""
         itemsize = self.dtype.itemsize
         own = _padded_total(_input_shapes(self.config, B, T), itemsize)
-        inner = _padded_total(_layer_shapes(self.config, B, T), itemsize)
+        inner = _padded_total(self._layer_shapes(B, T), itemsize)
         shared = _padded_total(_shared_shapes(self.config, B, T, itemsize), itemsize)
         if not self.training:
             return own + inner + shared
         inputs, sets = self.config.layers, 1 if self.recompute else self.config.layers
         backward = _padded_total(_backward_shapes(self.config, B, T, itemsize), itemsize)
         return inputs * own + sets * inner + shared + backward
+
+    def _layer_shapes(self, B: int, T: int) -> dict[str, Shape]:
+        kept = self._probabilities(B, T) if self._keeps_probabilities else 0
+        return _layer_shapes(self.config, B, T) | {"probabilities": (kept,)}
+
+    def _probabilities(self, B: int, T: int) -> int:
+        K = self.config.key_value_heads
+        return attention_kept_size(B, K, self.config.heads // K, T, self.dtype.itemsize)
 
 
 def _input_shapes(config: ModelConfig, B: int, T: int) -> dict[str, Shape]:
@@ -191,7 +203,8 @@ def _layer_shapes(config: ModelConfig, B: int, T: int) -> dict[str, Shape]:
         "attention_in": (N, D),
         "attention_inv_rms": (N,),
         "qkv": ((config.heads + 2 * K) * config.head_dim, N),
-        "log_sums": (B, K, config.heads // K, T),
+        "maxima": (B, K, config.heads // K, T),
+        "sums": (B, K, config.heads // K, T),
         "context": (config.heads * config.head_dim, N),
         "middle": (N, D),
         "mlp_in": (N, D),

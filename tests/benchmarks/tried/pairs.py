@@ -10,12 +10,17 @@ from unittest import mock
 import numpy as np
 
 from crystalline.kernels import blocks
-from crystalline.kernels.attention import attention, attention_backward, attention_scratch_size
+from crystalline.kernels.attention import (
+    attention,
+    attention_backward,
+    attention_kept_size,
+    attention_scratch_size,
+)
 from crystalline.kernels.rms_norm import rms_norm_backward
 from crystalline.kernels.sums import sum_of_rows
 from crystalline.kernels.swiglu import swiglu, swiglu_backward
-from tests.benchmarks.tried.kept_probabilities import attention_kept, attention_kept_backward
 from tests.benchmarks.tried.passes import rms_norm_backward_by_reductions, swiglu_by_exponentials
+from tests.benchmarks.tried.query_first import attention_by_query, attention_by_query_backward
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,41 +105,68 @@ def _block_sizes() -> Pair:
     return Pair("swiglu_backward in blocks of 2 MiB", run, "of 512 KiB", in_small_blocks)
 
 
-def _attention() -> Pair:
-    q, k, v, out, d_out, d_q, d_k, d_v = (_heads() for _ in range(8))
-    log_sums, scratch = _normal(B, H, 1, T), _normal(attention_scratch_size(B, H, 1, D // H, T, 4))
-    probabilities, d_scores = _normal(B, H, T, T), _normal(H, T, T)
+class _Attention:
+    """Attention, forward and backward, in three ways on the same arrays."""
 
-    def again() -> None:
-        grouped = q[:, :, None], k, v
-        attention(*grouped, out=out[:, :, None], log_sums=log_sums, scratch=scratch)
-        attention_backward(
-            d_out[:, :, None],
-            *grouped,
-            out=out[:, :, None],
-            log_sums=log_sums,
-            d_q=d_q[:, :, None],
-            d_k=d_k,
-            d_v=d_v,
-            scratch=scratch,
+    def __init__(self) -> None:
+        self._forward = [_heads() for _ in range(3)]  # q, k, v
+        self._out, self._d_out, self._d_q, self._d_k, self._d_v = (_heads() for _ in range(5))
+        self._kept = _normal(attention_kept_size(B, H, 1, T, 4))
+        self._of_rows = {name: _normal(B, H, 1, T) for name in ("maxima", "sums")}
+        self._scratch = _normal(attention_scratch_size(B, H, 1, D // H, T, 4))
+        self._square, self._d_scores = _normal(B, H, T, T), _normal(H, T, T)
+
+    def kept(self) -> None:
+        """As the engine does it."""
+        self._run(self._kept)
+
+    def again(self) -> None:
+        """The probabilities are computed once more in the backward pass."""
+        self._run(self._kept[:0])
+
+    def query_first(self) -> None:
+        """The other layout, with numpy's reductions."""
+        attention_by_query(*self._forward, out=self._out, probabilities=self._square)
+        attention_by_query_backward(
+            self._d_out,
+            *self._forward,
+            out=self._out,
+            probabilities=self._square,
+            d_q=self._d_q,
+            d_k=self._d_k,
+            d_v=self._d_v,
+            d_scores=self._d_scores,
         )
 
-    def kept() -> None:
-        attention_kept(q, k, v, out=out, probabilities=probabilities)
-        attention_kept_backward(
-            d_out,
-            q,
+    def _run(self, kept: Floats) -> None:
+        q, k, v = self._forward
+        shared: dict[str, Any] = {
+            **self._of_rows,
+            "out": self._out[:, :, None],
+            "kept": kept,
+            "scratch": self._scratch,
+        }
+        attention(q[:, :, None], k, v, **shared)
+        attention_backward(
+            self._d_out[:, :, None],
+            q[:, :, None],
             k,
             v,
-            out=out,
-            probabilities=probabilities,
-            d_q=d_q,
-            d_k=d_k,
-            d_v=d_v,
-            d_scores=d_scores,
+            **shared,
+            d_q=self._d_q[:, :, None],
+            d_k=self._d_k,
+            d_v=self._d_v,
         )
 
-    return Pair("attention that computes its tiles twice", again, "that keeps its probabilities", kept)
+
+def _attention_kept() -> Pair:
+    ways = _Attention()
+    return Pair("attention that keeps its probabilities", ways.kept, "computes them twice", ways.again)
+
+
+def _attention_layout() -> Pair:
+    ways = _Attention()
+    return Pair("attention with keys before queries", ways.kept, "queries before keys", ways.query_first)
 
 
 def _heads() -> Floats:
@@ -189,7 +221,8 @@ PAIRS: Final = {
     "norm": _norm,
     "row-sums": _row_sums,
     "blocks": _block_sizes,
-    "attention": _attention,
+    "attention-kept": _attention_kept,
+    "attention-layout": _attention_layout,
     "layouts": _layouts,
     "gradient-sums": _gradient_sums,
 }

@@ -11,9 +11,9 @@ from crystalline.kernels.attention import attention, attention_backward, attenti
 from crystalline.kernels.rms_norm import rms_norm, rms_norm_backward
 from crystalline.kernels.swiglu import swiglu
 from tests.benchmarks.alternatives import KEPT, TRIED, findings, sample, show
-from tests.benchmarks.tried.kept_probabilities import attention_kept, attention_kept_backward
 from tests.benchmarks.tried.pairs import PAIRS, Pair
 from tests.benchmarks.tried.passes import rms_norm_backward_by_reductions, swiglu_by_exponentials
+from tests.benchmarks.tried.query_first import attention_by_query, attention_by_query_backward
 
 RNG = np.random.default_rng(0)
 
@@ -50,24 +50,26 @@ def test_both_attentions_are_the_same(T: int) -> None:
     B, H, d = 2, 3, 4
     q, k, v, d_out = (RNG.standard_normal((B, H, d, T)) for _ in range(4))
     ours, other = ([np.empty_like(q) for _ in range(4)] for _ in range(2))
-    log_sums = np.empty((B, H, 1, T))
+    rows: dict[str, Any] = {name: np.empty((B, H, 1, T)) for name in ("maxima", "sums")}
+    kept = np.empty(0)
     scratch = np.empty(attention_scratch_size(B, H, 1, d, T, 8))
-    attention(q[:, :, None], k, v, out=ours[0][:, :, None], log_sums=log_sums, scratch=scratch)
+    attention(q[:, :, None], k, v, out=ours[0][:, :, None], **rows, kept=kept, scratch=scratch)
     attention_backward(
         d_out[:, :, None],
         q[:, :, None],
         k,
         v,
         out=ours[0][:, :, None],
-        log_sums=log_sums,
+        **rows,
+        kept=kept,
         d_q=ours[1][:, :, None],
         d_k=ours[2],
         d_v=ours[3],
         scratch=scratch,
     )
     probabilities = np.empty((B, H, T, T))
-    attention_kept(q, k, v, out=other[0], probabilities=probabilities)
-    attention_kept_backward(
+    attention_by_query(q, k, v, out=other[0], probabilities=probabilities)
+    attention_by_query_backward(
         d_out,
         q,
         k,

@@ -1,12 +1,28 @@
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crystalline.kernels.attention import attention, attention_backward, attention_scratch_size
+from crystalline.kernels.attention import (
+    attention,
+    attention_backward,
+    attention_kept_size,
+    attention_scratch_size,
+)
 from tests.helpers.kernel_check import Array, assert_like_torch, check_gradients, fixture, garbage
+
+
+class Kept(NamedTuple):
+    """What the forward pass leaves for the backward pass."""
+
+    out: Array
+    maxima: Array
+    sums: Array
+    kept: Array
 
 
 def scratch_for(q: Array) -> Array:
@@ -14,33 +30,31 @@ def scratch_for(q: Array) -> Array:
     return garbage(attention_scratch_size(B, K, G, d, T, q.itemsize), dtype=q.dtype)
 
 
-def forward_with_sums(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
+def run_forward(q: Array, k: Array, v: Array, *, keep: bool) -> Kept:
     B, K, G, _, T = q.shape
-    out, log_sums = garbage(*q.shape, dtype=q.dtype), garbage(B, K, G, T, dtype=q.dtype)
-    attention(q, k, v, out=out, log_sums=log_sums, scratch=scratch_for(q))
-    return out, log_sums
+    found = Kept(
+        out=garbage(*q.shape, dtype=q.dtype),
+        maxima=garbage(B, K, G, T, dtype=q.dtype),
+        sums=garbage(B, K, G, T, dtype=q.dtype),
+        kept=garbage(attention_kept_size(B, K, G, T, q.itemsize) if keep else 0, dtype=q.dtype),
+    )
+    attention(q, k, v, **found._asdict(), scratch=scratch_for(q))
+    return found
 
 
 def forward(q: Array, k: Array, v: Array) -> Array:
-    return forward_with_sums(q, k, v)[0]
+    return run_forward(q, k, v, keep=True).out
+
+
+def backward_of(d_out: Array, q: Array, k: Array, v: Array, *, keep: bool) -> tuple[Array, Array, Array]:
+    found = run_forward(q, k, v, keep=keep)
+    d_q, d_k, d_v = (garbage(*x.shape, dtype=x.dtype) for x in (q, k, v))
+    attention_backward(d_out, q, k, v, **found._asdict(), d_q=d_q, d_k=d_k, d_v=d_v, scratch=scratch_for(q))
+    return d_q, d_k, d_v
 
 
 def backward(d_out: Array, q: Array, k: Array, v: Array) -> tuple[Array, Array, Array]:
-    out, log_sums = forward_with_sums(q, k, v)
-    d_q, d_k, d_v = (garbage(*x.shape, dtype=x.dtype) for x in (q, k, v))
-    attention_backward(
-        d_out,
-        q,
-        k,
-        v,
-        out=out,
-        log_sums=log_sums,
-        d_q=d_q,
-        d_k=d_k,
-        d_v=d_v,
-        scratch=scratch_for(q),
-    )
-    return d_q, d_k, d_v
+    return backward_of(d_out, q, k, v, keep=True)
 
 
 def random_heads(rng: np.random.Generator, *, B: int, K: int, G: int, d: int, T: int) -> list[Array]:
@@ -102,6 +116,31 @@ def test_the_future_has_no_influence() -> None:
     after = forward(q, k, v)
     assert np.array_equal(before[..., :66], after[..., :66])
     assert not np.allclose(before[..., 66:], after[..., 66:])
+
+
+@pytest.mark.parametrize(("G", "T"), [(1, 1), (2, 64), (3, 65), (1, 200)])
+def test_probabilities_that_are_computed_again_give_the_same_bits(G: int, T: int) -> None:
+    rng = np.random.default_rng(T)
+    q, k, v = (x.astype(np.float32) for x in random_heads(rng, B=2, K=3, G=G, d=8, T=T))
+    d_out = rng.standard_normal(q.shape, dtype=np.float32)
+    for kept, again in zip(
+        backward_of(d_out, q, k, v, keep=True), backward_of(d_out, q, k, v, keep=False), strict=True
+    ):
+        assert np.array_equal(kept, again)
+
+
+def test_probabilities_of_long_sequences_are_not_kept() -> None:
+    assert attention_kept_size(3, 8, 1, 128, 4) == 3 * 8 * (64 * 64 + 128 * 64)
+    assert attention_kept_size(1, 8, 1, 2048, 4) == 0
+
+
+@pytest.mark.parametrize("T", [3, 200])
+def test_heads_in_several_tiles_are_computed_alike(T: int) -> None:
+    """1 MiB of scores is a tile: here some heads of one sequence, or some sequences."""
+    rng = np.random.default_rng(T)
+    q, k, v = random_heads(rng, B=2, K=40, G=2, d=4, T=T)
+    some = forward(q[:, 30:33], k[:, 30:33], v[:, 30:33])
+    assert np.array_equal(forward(q, k, v)[:, 30:33], some)
 
 
 def test_large_scores_do_not_overflow() -> None:

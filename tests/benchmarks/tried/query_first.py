@@ -1,4 +1,4 @@
-"""Attention that keeps T x T probabilities for its backward pass, instead of computing them once more."""
+"""Attention with queries before keys, one sequence at a time, and T x T probabilities."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
     from crystalline.kernels.arrays import Floats
 
-__all__ = ["attention_kept", "attention_kept_backward"]
+__all__ = ["attention_by_query", "attention_by_query_backward"]
 
 _QUERY_BLOCK = 64
 
 
-def attention_kept(q: Floats, k: Floats, v: Floats, *, out: Floats, probabilities: Floats) -> None:
+def attention_by_query(q: Floats, k: Floats, v: Floats, *, out: Floats, probabilities: Floats) -> None:
     """As `attention` for groups of one query.
 
     Args:
@@ -41,7 +41,7 @@ def attention_kept(q: Floats, k: Floats, v: Floats, *, out: Floats, probabilitie
             np.matmul(v[b][..., past], p.swapaxes(-1, -2), out=out[b][..., rows])
 
 
-def attention_kept_backward(
+def attention_by_query_backward(
     d_out: Floats,
     q: Floats,
     k: Floats,
