@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FULL", "QUICK", "Plan", "foreseen_s", "measure"]
 
-# A training step is not likely to run slower than at this part of the limit.
-_FRACTION_FORESEEN: Final = 0.25
+# A step large enough to take long is not likely to run below this part of the limit.
+_FRACTION_FORESEEN: Final = 0.4
 _STEPS_FORESEEN: Final = 3
 _PREPARING_S: Final = 1.0
 
@@ -56,7 +56,7 @@ class Plan:
 
 
 FULL: Final = Plan(
-    names=tuple(SIZES), effort=Effort(), training_s=4.0, total_s=55.0, array_bytes_max=512 << 20
+    names=tuple(SIZES), effort=Effort(), training_s=3.0, total_s=50.0, array_bytes_max=512 << 20
 )
 """At most a minute."""
 

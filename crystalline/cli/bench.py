@@ -73,7 +73,7 @@ def report_lines(report: BenchReport) -> list[str]:
     """The report for people, a string a line."""
     limits = [_limits_row(each) for each in report.limits]
     speeds = [_speed_row(each, report) for each in report.speeds]
-    left_out = [f"no time was left for {name} with {spheres} spheres" for name, spheres in report.left_out]
+    left_out = [f"no time was left for {name}, spheres: {spheres}" for name, spheres in report.left_out]
     return [
         *_machine_lines(report.machine),
         "",

@@ -74,7 +74,7 @@ def test_the_report_reads_as_tables_and_advice() -> None:
         "default        1,000        1     2,500     50.0       50%",
         "default        1,000        3     2,500     50.0       12%",
         "default        1,000        9     2,500     50.0       12%",
-        "no time was left for headline with 2 spheres",
+        "no time was left for headline, spheres: 2",
         "",
         "advice: --spheres 2",
         "- one reason",
@@ -85,8 +85,8 @@ def test_the_report_reads_as_tables_and_advice() -> None:
 def test_time_is_foreseen_from_the_arithmetic_and_the_limit() -> None:
     headline = SIZES["headline"]
     flops = 36 * 128 * training_flops(headline.model)
-    assert foreseen_s(headline, 1, LIMITS) == pytest.approx(1 + 3 * flops / 25e9)
-    assert foreseen_s(headline, 8, LIMITS) == pytest.approx(1 + 3 * flops / 100e9)
+    assert foreseen_s(headline, 1, LIMITS) == pytest.approx(1 + 3 * flops / 40e9)
+    assert foreseen_s(headline, 8, LIMITS) == pytest.approx(1 + 3 * flops / 160e9)
 
 
 def test_the_text_is_always_the_same_and_has_words_for_the_largest_vocabulary() -> None:
