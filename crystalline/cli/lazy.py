@@ -82,6 +82,11 @@ COMMANDS = {
         ),
         _RUNS,
     ),
+    "bench": Outline(
+        "Measure this machine, and advise on --spheres.",
+        "crystalline.cli.bench:bench",
+        ("crystalline bench", "crystalline bench --quick --sizes default --spheres 1,2"),
+    ),
 }
 """Every command, in the order of the help."""
 
