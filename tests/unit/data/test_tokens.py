@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from crystalline.data import Corpus, default_cache_dir, encode_documents, prepar
 from crystalline.data import pieces as pieces_module
 from crystalline.data import tokens as tokens_module
 from crystalline.errors import SettingError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 CORPUS = Corpus("x", ("the cat sat on the mat", "the dog sat on the log", "naïve ☃"))
 TOKENIZER = train_tokenizer(CORPUS, 270)
@@ -117,6 +121,23 @@ def test_long_documents_are_encoded_as_if_whole(text: str, piece: int) -> None:
         patch.setattr(pieces_module, "_PIECE_CHARACTERS", piece)
         patch.setattr(tokens_module, "_PIECES_AT_ONCE", 2)
         assert encode_documents(RUNS, [text, text]).tolist() == whole * 2
+
+
+def test_little_of_a_long_text_is_encoded_at_once() -> None:
+    sizes: list[int] = []
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(TOKENIZER, name)
+
+        def encode_batch_fast(self, texts: list[str], **settings: Any) -> Any:
+            sizes.append(sum(map(len, texts)))
+            return TOKENIZER.encode_batch_fast(texts, **settings)
+
+    long = "the cat sat on the mat " * 100_000
+    encode_documents(cast("Tokenizer", Counting()), [long, "short"])
+    assert sum(sizes) == len(long) + len("short")
+    assert max(sizes) < 1.1 * 2**20  # the records of a text take many times its memory
 
 
 def test_large_vocabularies_need_wider_numbers() -> None:
