@@ -88,7 +88,9 @@ def train(
     trainer = Trainer(
         start.model, start.train, start.corpus, out=start.out, force=force, trace=trace, resume=resume
     )
-    with progress(console, f"preparing {start.corpus.name}, {start.corpus.size_bytes:,} bytes ...") as show:
+    preparing = f"preparing {start.corpus.name}, {start.corpus.size_bytes:,} bytes ..."
+    del start  # with its text, which the trainer lets go of once it is tokens
+    with progress(console, preparing) as show:
         report, signalled = anyio.run(train_until_signal, trainer, show, board)
     if report is not None:
         _conclude(console, report)

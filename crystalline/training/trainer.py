@@ -77,7 +77,7 @@ class Trainer:
     ) -> None:
         self._model = model_config
         self._train = train_config
-        self._corpus = corpus
+        self._corpus: Corpus | None = corpus
         self._out = out
         self._force = force
         self._trace = trace
@@ -94,7 +94,7 @@ class Trainer:
         self._begun_epochs = 0
 
     async def __aenter__(self) -> Self:
-        if self._prepared is not None:
+        if self._corpus is None:
             raise SettingError("this trainer was opened before: make a new one for another run")
         async with AsyncExitStack() as stack:
             stack.enter_context(_one_blas_thread())
@@ -107,6 +107,7 @@ class Trainer:
                 force=self._force,
                 resume=self._resume,
             )
+            self._corpus = None  # it may be large, and is not needed once it is tokens
             if self._prepared.folder is not None:
                 stack.callback(self._prepared.folder.close)
             system = ActorSystem("crystalline", trace=self._trace, shutdown_s=SHUTDOWN_S)
