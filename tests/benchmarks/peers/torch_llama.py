@@ -69,7 +69,7 @@ class Layer(nn.Module):
         self.ffn_out = nn.Linear(ffn_dim, dim, bias=False)
 
     def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-        """x (B, T, D), cos and sin (T, D/H) -> (B, T, D)."""
+        """x (B, T, D), cos and sin (T, D/2H) -> (B, T, D)."""
         x = x + self.attention_out(self.attend(self.qkv(self.attention_norm(x)), cos, sin))
         gate, up = self.gate_up(self.ffn_norm(x)).chunk(2, dim=-1)
         out: torch.Tensor = x + self.ffn_out(functional.silu(gate) * up)
@@ -79,8 +79,9 @@ class Layer(nn.Module):
         """qkv (B, T, 3 D) -> (B, T, D). Queries and keys are rotated in one go."""
         B, T, width = qkv.shape
         per_head = qkv.view(B, T, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (3, B, H, T, D/H)
-        left, right = per_head[:2].chunk(2, dim=-1)
-        query, key = (per_head[:2] * cos + torch.cat((-right, left), dim=-1) * sin).unbind()
+        x, y = per_head[:2].chunk(2, dim=-1)
+        turned_x = torch.addcmul(x * cos, y, sin, value=-1)
+        query, key = torch.cat((turned_x, torch.addcmul(y * cos, x, sin)), dim=-1).unbind()
         mixed = functional.scaled_dot_product_attention(query, key, per_head[2], is_causal=True)
         out: torch.Tensor = mixed.transpose(1, 2).reshape(B, T, width // 3)
         return out
@@ -97,7 +98,7 @@ class Llama(nn.Module):
         self.norm = nn.RMSNorm(sizes.dim, eps=NORM_EPS)
         head_dim = sizes.dim // sizes.heads
         rates = ROPE_THETA ** (-torch.arange(0, head_dim, 2) / head_dim)
-        angles = torch.outer(torch.arange(sizes.seq_len).float(), rates).repeat(1, 2)  # (T, D/H)
+        angles = torch.outer(torch.arange(sizes.seq_len).float(), rates)  # (T, D/2H)
         self.register_buffer("cos", angles.cos())
         self.register_buffer("sin", angles.sin())
         for weights in self.parameters():
