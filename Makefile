@@ -63,7 +63,7 @@ spin:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y spin gcc libc6-dev >/dev/null; } || \
 	  { echo 'error: the tests need spin and gcc: as root, apt-get install -y spin gcc libc6-dev' >&2; exit 1; }
 
-bench: $(VENV)/.installed-bench
+bench: $(VENV)/.installed-peers
 	@for script in tests/benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
 
 # `mutmut show NAME` prints one of those that survived; what is known of them is in docs/experiments.md.
@@ -91,9 +91,9 @@ $(VENV)/.installed-conformance: $(VENV)/.installed-dev
 	@$(BIN)/python -m pip install -qq --editable '.[dev,conformance]'
 	@touch $@
 
-$(VENV)/.installed-bench: $(VENV)/.installed-dev
-	@echo 'Installing pykka and xoscar, to measure beside, into $(VENV)'
-	@$(BIN)/python -m pip install -qq --editable '.[dev,bench]'
+$(VENV)/.installed-peers: $(VENV)/.installed-dev
+	@echo 'Installing torch, pykka and xoscar, to measure beside, into $(VENV)'
+	@$(BIN)/python -m pip install -qq --editable '.[dev,peers]'
 	@touch $@
 
 $(VENV)/.installed-mutation: $(VENV)/.installed-dev

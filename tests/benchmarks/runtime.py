@@ -18,7 +18,7 @@ until the last message was handled. `ask` is asked from outside the tree, `ask_c
 parent, and has no goal.
 
 Prints a table on standard error and one JSON object on standard output. Exit code 1 when a goal was missed, 2
-when a peer is not installed: `pip install -e '.[bench]'`.
+when a peer is not installed: `pip install -e '.[peers]'`.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from tests.benchmarks.cost import idle
 from tests.benchmarks.cost.rounds import (
     Goal,
     Samples,
+    goals_table,
     ratio,
     ratio_of_bests,
     ratios,
@@ -87,7 +88,7 @@ def load(names: Sequence[str]) -> dict[str, Way]:
             found[name] = getattr(importlib.import_module(module), function)
         except ModuleNotFoundError as error:
             print(
-                f"error: {error.name} is not installed: install the extra with `pip install -e '.[bench]'`, "
+                f"error: {error.name} is not installed: install the extra with `pip install -e '.[peers]'`, "
                 f"or leave it out with --peers",
                 file=sys.stderr,
             )
@@ -142,13 +143,7 @@ def show(found: dict[str, Any]) -> str:
         idle_kib = found["idle"]["kib_each"].get(way)
         rows.append([*row, "-" if idle_kib is None else f"{idle_kib:.2f}"])
     text = table(["median us", *MEASURES, "idle KiB"], rows)
-    rows = []
-    for name, goal in found["goals"].items():
-        bound = f"at most {goal['at_most']}" if "at_most" in goal else f"at least {goal['at_least']}"
-        word = {True: "reached", False: "MISSED", None: "not measured"}[goal["reached"]]
-        figures = ["-" if goal[key] is None else f"{goal[key]:.2f}" for key in ("figure", "of_bests")]
-        rows.append([name, *figures, bound, word])
-    return f"{text}\n\n{table(['goal', 'figure', 'of bests', 'bound', ''], rows)}"
+    return f"{text}\n\n{goals_table(found['goals'])}"
 
 
 def peers_of(text: str) -> list[str]:

@@ -68,7 +68,7 @@ def test_a_missing_peer_is_an_error_that_names_the_extra(peer: str) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {package} is not installed: ")
-    assert "[bench]" in done.stderr
+    assert "[peers]" in done.stderr
 
 
 @pytest.mark.parametrize("against", ["naive", "at_once"])

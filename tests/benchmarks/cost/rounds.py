@@ -127,3 +127,15 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines
     )
+
+
+def goals_table(goals: Mapping[str, Mapping[str, Any]]) -> str:
+    """Aligned text of what `Goal.report` gave, by name."""
+    rows = []
+    for name, goal in goals.items():
+        side = "at_most" if "at_most" in goal else "at_least"
+        bound = "no goal" if goal[side] is None else f"{side.replace('_', ' ')} {goal[side]}"
+        word = {True: "reached", False: "MISSED", None: "not measured"}[goal["reached"]]
+        figures = ["-" if goal[key] is None else f"{goal[key]:.2f}" for key in ("figure", "of_bests")]
+        rows.append([name, *figures, bound, "" if goal[side] is None and goal["reached"] else word])
+    return table(["goal", "figure", "of bests", "bound", ""], rows)

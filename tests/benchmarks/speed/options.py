@@ -1,0 +1,69 @@
+"""What benchmarks of speed have in common at their edges: parsing options, progress, how they end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tests.benchmarks.speed.child import ChildError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["at_least_one", "begun", "names_of", "numbers", "report"]
+
+_INTERRUPTED = 130
+
+
+def at_least_one(text: str) -> int:
+    """Parse a count."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is too few: choose 1 or more")
+    return int(text)
+
+
+def numbers(text: str) -> list[int]:
+    """Parse counts with commas between them."""
+    return [at_least_one(word) for word in text.split(",")]
+
+
+def names_of(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """What parses names with commas between them; they come in the order of `known`."""
+
+    def names(text: str) -> list[str]:
+        asked = text.split(",")
+        if unknown := sorted(set(asked) - set(known)):
+            raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}; choose {', '.join(known)}")
+        return [name for name in known if name in asked]
+
+    return names
+
+
+def begun(text: str) -> None:
+    """Say what runs now, to whoever looks on."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def report(measure: Callable[[], dict[str, Any]], show: Callable[[dict[str, Any]], str]) -> None:
+    """Measure, print the table and the object, and end: 0, or 1 when `goals_reached` is not true.
+
+    Raises:
+        SystemExit: always; 2 when something that is needed is not there, 130 after Ctrl-C.
+    """
+    try:
+        found = measure()
+    except ChildError as error:
+        begun("")
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.code) from None
+    except KeyboardInterrupt:
+        begun("")
+        print("interrupted: nothing can be said", file=sys.stderr)
+        raise SystemExit(_INTERRUPTED) from None
+    begun("")
+    print(show(found), file=sys.stderr)
+    print(json.dumps(found))
+    raise SystemExit(0 if found["goals_reached"] else 1)
