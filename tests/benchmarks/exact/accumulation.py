@@ -43,10 +43,9 @@ class TakingTurns(ShardWork):
     """Work that computes by the tree and by another way, in turn.
 
     Args:
-        config: as for `ShardWork`, like the next three.
+        config: as for `ShardWork`, like the settings that are not named here.
         shards: likewise.
         rows_max: likewise.
-        weight_decay: likewise.
         other: `naive`: shard after shard, each added to one buffer. `at_once`: all sequences of a sphere in
             one pass, as trainers do that know no shards.
 
@@ -55,9 +54,9 @@ class TakingTurns(ShardWork):
     """
 
     def __init__(
-        self, config: ModelConfig, *, shards: int, rows_max: int, weight_decay: float, other: str
+        self, config: ModelConfig, *, shards: int, rows_max: int, other: str, **settings: Any
     ) -> None:
-        super().__init__(config, shards=shards, rows_max=rows_max, weight_decay=weight_decay)
+        super().__init__(config, shards=shards, rows_max=rows_max, **settings)
         self._other = other
         self._large = Pool(lambda: Workspace(config, shards * rows_max))
         self.computed: Counter[str] = Counter()
