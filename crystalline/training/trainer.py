@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from crystalline.data import Corpus
     from crystalline.model import ModelConfig
     from crystalline.training.config import TrainConfig
+    from crystalline.training.footprint import Footprint
 
 __all__ = ["SHUTDOWN_S", "Trainer"]
 
@@ -153,6 +154,11 @@ class Trainer:
     def steps(self) -> int:
         """Optimizer steps planned."""
         return sum(self._steps_planned())
+
+    @property
+    def footprint(self) -> Footprint:
+        """The memory that the buffers of the run take."""
+        return self._open().footprint
 
     @property
     def begins_after(self) -> int:

@@ -53,8 +53,9 @@ def test_losses_that_are_not_known_are_left_out() -> None:
 
 
 def test_resting_spheres_and_an_early_end_are_said() -> None:
-    parts = {f"sphere_{kind}": [0.25] * 14 for kind in ("busy", "waiting", "idle")}
-    lines = conclusion(replace(REPORT, resting=2, spheres=14, interrupted=True, **parts))
+    parts = [0.25] * 14
+    many = replace(REPORT, spheres=14, sphere_busy=parts, sphere_waiting=parts, sphere_idle=parts)
+    lines = conclusion(replace(many, resting=2, interrupted=True))
     assert lines[0].startswith("stopped early")
     assert any("2 of 14 spheres rested" in line for line in lines)
 
