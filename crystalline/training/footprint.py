@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from crystalline.model import Workspace
 from crystalline.training.plan import TreePlan
 from crystalline.training.reduce import covering_nodes, tree_sum
@@ -52,25 +50,32 @@ class Footprint:
 
 
 def footprint(
-    model: ModelConfig, train: TrainConfig, *, rows: int, keeps_files: bool, threads: int | None = None
+    model: ModelConfig, train: TrainConfig, *, rows: int | None, keeps_files: bool, threads: int | None = None
 ) -> Footprint:
-    """What the buffers of a run will take. Nothing is allocated.
+    """What the buffers of a run will take.
+
+    A workspace is made and dropped for it: memory that nobody has written to costs nothing.
 
     Args:
         model: sizes, with the vocabulary that the text has given.
         train: settings.
-        rows: most sequences in a shard, see `rows_in_a_shard`.
+        rows: most sequences in a shard, see `rows_in_a_shard`; None, when the text is not known yet, leaves
+            workspaces out.
         keeps_files: whether checkpoints are written.
         threads: how many jobs run at a time; default: the number of cores, as an `ActorSystem` has it.
+
+    Raises:
+        MemoryError: the system would not even promise the memory of one workspace.
     """
     threads = threads or os.cpu_count() or 1
     flat = model.parameter_count() * _FLOAT_BYTES
     plan = TreePlan(train.spheres)
     at_work = min(threads, len(_working_leaves(plan, train.shards)))
+    workspace = Workspace(model, rows, recompute=train.recompute).nbytes if rows is not None else 0
     return Footprint(
         weights=7 * flat,
         gradients=gradients_at_once(plan, train.shards, threads) * flat,
-        workspaces=at_work * _PlannedWorkspace(model).bytes_for(rows),
+        workspaces=at_work * workspace,
         archive=3 * flat if keeps_files else 0,
     )
 
@@ -147,13 +152,3 @@ def _of_control(run: Node, parts: list[Node], tree: Node) -> int:
     for node in covering_nodes(run, tree):
         tree_sum(node, lambda child: False if child in given else None, add)
     return taken
-
-
-class _PlannedWorkspace(Workspace):
-    """A workspace for training that has sizes and no memory."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        self.config, self.training, self.dtype = config, True, np.dtype(np.float32)
-
-    def bytes_for(self, rows: int) -> int:
-        return self._entries(rows, self.config.seq_len) * _FLOAT_BYTES

@@ -98,8 +98,7 @@ def prepare(
         check_output(out, force=force)  # before the long part, so that nobody waits for a refusal
     # A text may use fewer entries of the vocabulary than it could; the other sizes are known now.
     smallest = dataclasses.replace(model, vocab_size=min(model.vocab_size, SMALLEST_VOCABULARY))
-    least = footprint(smallest, train, rows=1, keeps_files=out is not None)
-    _check_memory(smallest, least.total - least.workspaces)  # a text too short for these is another error
+    _check_memory(smallest, footprint(smallest, train, rows=None, keeps_files=out is not None).total)
     tokens = prepare_tokens(corpus, model.vocab_size, default_cache_dir())
     token.check()
     windows = Windows(tokens.tokens, model.seq_len, train.val_fraction)

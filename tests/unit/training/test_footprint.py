@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -109,11 +110,13 @@ def test_leaves_in_step_with_each_other_need_exactly_what_is_planned(spheres: in
     assert work.made == gradients_at_once(TreePlan(spheres), 12, threads=spheres)
 
 
-@pytest.mark.parametrize("rows", [1, 3])
-def test_the_workspace_is_as_large_as_planned(rows: int) -> None:
-    planned = footprint(MODEL, settings(), rows=rows, keeps_files=False, threads=1).workspaces
-    held = Workspace(MODEL, rows)
-    assert planned <= held.nbytes <= planned + 2 * 4 * MODEL.seq_len * MODEL.head_dim
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_workspace_is_as_large_as_planned(*, recompute: bool) -> None:
+    train = settings(recompute=recompute)
+    planned = footprint(MODEL, train, rows=3, keeps_files=False, threads=1)
+    assert planned.workspaces == Workspace(MODEL, 3, recompute=recompute).nbytes
+    unknown = footprint(MODEL, train, rows=None, keeps_files=False, threads=1)
+    assert unknown == replace(planned, workspaces=0)
 
 
 def test_only_what_is_at_work_at_a_time_has_workspaces() -> None:
