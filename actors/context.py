@@ -10,6 +10,7 @@ from actors import epochs, later, starting
 from actors.errors import ActorDown, EndlessWait, JobsExhausted, UpwardAsk
 from actors.exits import disown
 from actors.host import HANDLER_TIMEOUT_S
+from actors.jobs import TimedJob
 from actors.lifecycle import Event, State
 from actors.mailbox import BYTES_MAX, CAPACITY, Overflow
 from actors.waits import Wait, Witness
@@ -232,9 +233,10 @@ class Context:
         token = host.executor.token(max(0.0, deadline_s - host.loop.time()))
         wait = cell.open_wait(f"job {name}", "its result", deadline_s, Witness.JOB_SLOT)
         cell.trace("job", type_=name)
+        timed = TimedJob(fn, token)
         job: Future[R] | None = None
         try:
-            job = host.executor.submit(fn, token, *args, **kwargs)
+            job = host.executor.submit(timed, *args, **kwargs)
             job.add_done_callback(lambda done: _report(host.loop, wait, done))
             result: R = await wait.future
         except RuntimeError as error:
@@ -245,7 +247,7 @@ class Context:
             token.cancel()
             left_behind = job is not None and not job.done() and host.executor.abandon(job)
             host.waits.close(wait)
-            cell.trace("job_end", type_=name, detail="left behind" if left_behind else "")
+            cell.trace("job_end", type_=name, detail="left behind" if left_behind else str(timed.times or ""))
         return result
 
     async def wait(self, awaitable: Awaitable[R], *, timeout_s: float | None = None, reason: str) -> R:

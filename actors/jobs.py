@@ -14,9 +14,10 @@ import time
 import traceback
 from collections import deque
 from concurrent.futures import Executor, Future
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar
 
 from actors.errors import JobAbandoned, JobsExhausted
+from actors.tracing.usage import JobTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -26,6 +27,7 @@ __all__ = [
     "DaemonExecutor",
     "JobExecutor",
     "JobToken",
+    "TimedJob",
     "jobs_at_work",
     "raised_in_job",
 ]
@@ -60,6 +62,11 @@ class JobToken:
         """Seconds until the wait ends, 0 at the least."""
         return max(0.0, self._deadline_s - self._clock())
 
+    @property
+    def now_s(self) -> float:
+        """Seconds on the clock by which jobs are measured."""
+        return self._clock()
+
     def cancel(self) -> None:
         """Tell the job that nobody waits any more."""
         self._cancelled = True
@@ -72,6 +79,33 @@ class JobToken:
         """
         if self._cancelled:
             raise JobAbandoned("nobody waits for this job any more")
+
+
+class TimedJob(Generic[R]):
+    """A call that knows how long it waited for a thread, and how long the thread was at it.
+
+    Args:
+        fn: what to call, with its token first.
+        token: whose clock counts; the waiting begins now.
+    """
+
+    __slots__ = ("__qualname__", "_asked_s", "_fn", "_token", "times")
+
+    def __init__(self, fn: Callable[Concatenate[JobToken, ...], R], token: JobToken) -> None:
+        self.__qualname__ = getattr(fn, "__qualname__", repr(fn))
+        self._fn = fn
+        self._token = token
+        self._asked_s = token.now_s
+        self.times: JobTimes | None = None
+        """None until it has ended."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> R:
+        """Called in the thread."""
+        begun_s = self._token.now_s
+        try:
+            return self._fn(self._token, *args, **kwargs)
+        finally:
+            self.times = JobTimes(begun_s - self._asked_s, self._token.now_s - begun_s)
 
 
 class JobExecutor(Protocol):

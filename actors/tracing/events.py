@@ -22,7 +22,7 @@ EVENT_KINDS: Final = {
     "wait": "a wait began",
     "wait_end": "a wait ended",
     "job": "a job was handed to a thread",
-    "job_end": "its result was taken, or it was left behind",
+    "job_end": "its result was taken, or it was left behind; the detail has its times",
     "state": "the lifecycle moved",
     "start": "an incarnation started",
     "end": "an incarnation ended",

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import TYPE_CHECKING
+from statistics import fmean
+from typing import TYPE_CHECKING, Final
+
+from crystalline.lattice import parents
 
 if TYPE_CHECKING:
     from crystalline.training import TrainReport
 
 __all__ = ["conclusion", "json_line", "whereabouts"]
+
+_SPHERES_MAX: Final = 4  # more lines than these are a table that nobody asked for
 
 
 def json_line(report: TrainReport) -> str:
@@ -22,6 +27,7 @@ def conclusion(report: TrainReport) -> list[str]:
     end = "stopped early" if report.interrupted else "done"
     learned = f"{report.parameters:,} parameters, {report.tokens:,} tokens in {report.steps} steps"
     lines = [f"{end}: {learned}, {report.wall_s:.1f} s", *_losses(report)]
+    lines += [*_loads(report), _memory(report)]
     if report.skipped:
         lines.append(f"note: {report.skipped} steps were skipped, because a number was not finite")
     if report.spikes:
@@ -49,6 +55,28 @@ def whereabouts(report: TrainReport) -> list[str]:
         f"talk to it: crystalline generate {folder} --prompt 'The'",
         *further,
     ]
+
+
+def _loads(report: TrainReport) -> list[str]:
+    """How the spheres have spent the time of the training steps; a line each, or a few for many."""
+    kinds = {"busy": report.sphere_busy, "waiting": report.sphere_waiting, "idle": report.sphere_idle}
+    if report.spheres <= _SPHERES_MAX:
+        return [
+            f"sphere-{number}: " + ", ".join(f"{kind} {parts[number]:.0%}" for kind, parts in kinds.items())
+            for number in range(report.spheres)
+        ]
+    control = set(parents(report.spheres))
+    computing = [number for number in range(report.spheres) if number not in control]
+    lines = [f"{report.spheres} spheres, of which {len(computing)} have none below them and compute:"]
+    for kind, parts in kinds.items():
+        found = [parts[number] for number in computing]
+        lines.append(f"  {kind:<7} {min(found):4.0%} to {max(found):4.0%}, mean {fmean(found):4.0%}")
+    return lines
+
+
+def _memory(report: TrainReport) -> str:
+    peak, planned = report.peak_rss_bytes / 1e6, report.planned_bytes / 1e6
+    return f"peak memory: {peak:,.0f} MB; the buffers of the training take {planned:,.0f} MB"
 
 
 def _losses(report: TrainReport) -> list[str]:

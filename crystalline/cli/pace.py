@@ -8,6 +8,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from crystalline.training import StepDone
 
 __all__ = ["Pace"]
@@ -55,4 +57,13 @@ class Pace:
     @property
     def busy(self) -> list[float]:
         """For each sphere the part of the last twenty steps in which it computed; [] before the first."""
-        return [fmean(parts) for parts in zip(*(step.busy for step in self._recent), strict=True)]
+        return _means([step.busy for step in self._recent])
+
+    @property
+    def waiting(self) -> list[float]:
+        """Likewise, the part in which it had work at hand but did not compute."""
+        return _means([step.waiting for step in self._recent])
+
+
+def _means(rows: Iterable[Sequence[float]]) -> list[float]:
+    return [fmean(column) for column in zip(*rows, strict=True)]

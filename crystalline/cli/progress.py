@@ -115,7 +115,8 @@ class _LiveDisplay:
             elapsed = _clock(monotonic() - self._begun_s)
             self._spinner.update(text=Text(f"{self._preparing} {elapsed}"))
             return self._spinner
-        rows = [run_bar(step.step / step.steps, width), *sphere_loads(self._pace.busy, width)]
+        loads = sphere_loads(self._pace.busy, self._pace.waiting, width)
+        rows = [run_bar(step.step / step.steps, width), *loads]
         return Group(Text(step_line(self._pace, width)), *rows, Text(self._saved))
 
 

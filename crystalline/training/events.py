@@ -25,6 +25,8 @@ class StepDone:
         tokens: real tokens in the step.
         seconds: how long it took.
         busy: for each sphere the part of that time in which it computed.
+        waiting: for each sphere the part in which it had work at hand but did not compute, as in
+            `SphereTime`.
         skipped: why the step did not change the weights; empty when it did. Then loss and norm mean nothing.
         spike: whether the loss is far above those of the steps before.
     """
@@ -39,8 +41,15 @@ class StepDone:
     tokens: int
     seconds: float
     busy: tuple[float, ...]
+    waiting: tuple[float, ...]
     skipped: str = ""
     spike: bool = False
+
+    @property
+    def idle(self) -> tuple[float, ...]:
+        """For each sphere the rest of that time."""
+        parts = zip(self.busy, self.waiting, strict=True)
+        return tuple(max(0.0, 1.0 - busy - waiting) for busy, waiting in parts)
 
 
 @message("crystalline.sphere_time")
@@ -123,6 +132,10 @@ class TrainReport:
         model: the folder of the model; None when the run kept no files.
         weights_sha256: of the weights at the end.
         sphere_busy: for each sphere the part of the training time in which it computed.
+        sphere_waiting: likewise, with work at hand but not computing: for a thread, or for the spheres below.
+        sphere_idle: the rest.
+        peak_rss_bytes: the most memory that the process had in use since it was started, whatever for.
+        planned_bytes: what the buffers of the run take, see `Footprint`.
         resting: spheres that had no shard.
         skipped: steps that did not change the weights, because a number was not finite.
         spikes: steps whose loss was far above those before.
@@ -143,6 +156,10 @@ class TrainReport:
     model: str | None
     weights_sha256: str
     sphere_busy: list[float]
+    sphere_waiting: list[float]
+    sphere_idle: list[float]
+    peak_rss_bytes: int
+    planned_bytes: int
     resting: int
     skipped: int
     spikes: int
@@ -152,6 +169,6 @@ class TrainReport:
         """The summary that `crystalline train --json` prints."""
         keys = (
             "epochs steps tokens train_loss val_loss tokens_per_s wall_s spheres shards parameters model "
-            "weights_sha256 sphere_busy"
+            "weights_sha256 sphere_busy sphere_waiting sphere_idle peak_rss_bytes planned_bytes"
         )
         return {key: getattr(self, key) for key in keys.split()}

@@ -21,6 +21,7 @@ from crystalline.errors import SettingError
 from crystalline.model import ModelConfig, initialise
 from crystalline.training.atomic import recover
 from crystalline.training.checkpoint import load_checkpoint
+from crystalline.training.footprint import Footprint, footprint, rows_in_a_shard
 from crystalline.training.memory import RunMemory
 from crystalline.training.plan import TreePlan, steps_planned
 from crystalline.training.progress import Progress
@@ -44,9 +45,6 @@ __all__ = ["Prepared", "prepare"]
 
 LOGGER: Final = logging.getLogger("crystalline")
 SMALLEST_VOCABULARY: Final = 257
-# Weights and both moments in two versions and in the copy that becomes a checkpoint, their gradient, and one
-# that a sphere is at: float32 each.
-BYTES_PER_PARAMETER: Final = 11 * 4
 
 _TOKENS_AT_ONCE = 1 << 17
 
@@ -63,6 +61,7 @@ class Prepared:
         seat: plan, memory and jobs.
         folder: where checkpoints go; None keeps no files.
         progress: where the run begins.
+        footprint: the memory that its buffers take.
     """
 
     config: ModelConfig
@@ -71,6 +70,7 @@ class Prepared:
     seat: Seat
     folder: RunFolder | None
     progress: Progress
+    footprint: Footprint
 
 
 def prepare(
@@ -97,12 +97,15 @@ def prepare(
     if out is not None and (resume is None or run_folder_of(resume).resolve() != out.resolve()):
         check_output(out, force=force)  # before the long part, so that nobody waits for a refusal
     # A text may use fewer entries of the vocabulary than it could; the other sizes are known now.
-    _check_memory(dataclasses.replace(model, vocab_size=min(model.vocab_size, SMALLEST_VOCABULARY)))
+    smallest = dataclasses.replace(model, vocab_size=min(model.vocab_size, SMALLEST_VOCABULARY))
+    _check_memory(smallest, footprint(smallest, train, rows=None, keeps_files=out is not None).total)
     tokens = prepare_tokens(corpus, model.vocab_size, default_cache_dir())
     token.check()
     windows = Windows(tokens.tokens, model.seq_len, train.val_fraction)
     config = dataclasses.replace(model, vocab_size=tokens.tokenizer.get_vocab_size())
-    _check_memory(config)
+    rows = rows_in_a_shard(train, windows.count)
+    planned = footprint(config, train, rows=rows, keeps_files=out is not None)
+    _check_memory(config, planned.total)
     identity = RunIdentity(
         train=train,
         tokenizer_json=tokens.tokenizer.to_str(),
@@ -116,7 +119,7 @@ def prepare(
         per_epoch = steps_per_epoch(len(windows.train), train.batch_size)
         check_progress(checkpoint, steps_planned(per_epoch, train.epochs, train.steps))
     progress = checkpoint.progress if checkpoint is not None else Progress()
-    seat = _seat(config, train, windows, checkpoint)
+    seat = _seat(config, train, rows, checkpoint)
     unigram_loss = _unigram_loss(windows, config.vocab_size)
     token.check()
     # Last, so that whatever fails before has claimed nothing.
@@ -127,10 +130,10 @@ def prepare(
         if folder is not None:
             folder.close()
         raise
-    return Prepared(config, windows, unigram_loss, seat, folder, progress)
+    return Prepared(config, windows, unigram_loss, seat, folder, progress, planned)
 
 
-def _seat(config: ModelConfig, train: TrainConfig, windows: Windows, checkpoint: Checkpoint | None) -> Seat:
+def _seat(config: ModelConfig, train: TrainConfig, rows: int, checkpoint: Checkpoint | None) -> Seat:
     """Plan, memory and jobs of the run."""
     # First what grows fastest with the sizes: absurd ones end here, as a MemoryError.
     memory = (
@@ -139,7 +142,7 @@ def _seat(config: ModelConfig, train: TrainConfig, windows: Windows, checkpoint:
     work = ShardWork(
         config,
         shards=train.shards,
-        rows_max=-(-min(train.batch_size, windows.count) // train.shards),
+        rows_max=rows,
         weight_decay=train.weight_decay,
         recompute=train.recompute,
     )
@@ -147,13 +150,12 @@ def _seat(config: ModelConfig, train: TrainConfig, windows: Windows, checkpoint:
     return Seat(TreePlan(train.spheres), memory, work, train.job_timeout_s, redistribute=redistribute)
 
 
-def _check_memory(config: ModelConfig) -> None:
+def _check_memory(config: ModelConfig, needed: int) -> None:
     """Refuse a model that this machine cannot hold, before anything is made for it.
 
     Raises:
-        SettingError: weights, moments and gradients alone take more than all memory.
+        SettingError: its buffers alone take more than all memory.
     """
-    needed = config.parameter_count() * BYTES_PER_PARAMETER
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
         raise SettingError(

@@ -214,7 +214,7 @@ class Root(Actor):
         begun_s = time.perf_counter()
         step = self._progress.step + 1
         batch = _Batch(epoch, step, *self._cut(indices))
-        before = self._usage[:, 0].copy()
+        before = self._usage.copy()
         rate = learning_rate(
             step - 1, peak=self._train.lr, warmup_steps=self._train.warmup, total_steps=self._steps_in_run
         )
@@ -228,6 +228,7 @@ class Root(Actor):
                 raise
             skipped = str(error)
         seconds = time.perf_counter() - begun_s
+        busy, waiting = ((self._usage - before) / seconds).T.tolist()
         return StepDone(
             epoch=epoch,
             epochs=len(self._steps),
@@ -238,7 +239,8 @@ class Root(Actor):
             learning_rate=rate,
             tokens=batch.tokens,
             seconds=seconds,
-            busy=tuple(((self._usage[:, 0] - before) / seconds).tolist()),
+            busy=tuple(busy),
+            waiting=tuple(waiting),
             skipped=skipped,
             spike=not skipped and is_spike(loss, self._progress.recent_losses),
         )

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from actors import ActorError, ActorSystem, AskFailed, DaemonExecutor, Expired, JobToken, Receiver
@@ -16,6 +17,7 @@ from crystalline.errors import SettingError, TrainingError
 from crystalline.model import weights_sha256
 from crystalline.training.events import Event, TrainReport
 from crystalline.training.failures import own_error
+from crystalline.training.footprint import peak_rss_bytes
 from crystalline.training.messages import EpochReport, Save, SaveReport, TrainEpoch
 from crystalline.training.plan import steps_planned
 from crystalline.training.prepare import Prepared, prepare
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from crystalline.data import Corpus
     from crystalline.model import ModelConfig
     from crystalline.training.config import TrainConfig
+    from crystalline.training.footprint import Footprint
 
 __all__ = ["SHUTDOWN_S", "Trainer"]
 
@@ -151,6 +154,11 @@ class Trainer:
     def steps(self) -> int:
         """Optimizer steps planned."""
         return sum(self._steps_planned())
+
+    @property
+    def footprint(self) -> Footprint:
+        """The memory that the buffers of the run take."""
+        return self._open().footprint
 
     @property
     def begins_after(self) -> int:
@@ -285,6 +293,7 @@ class Trainer:
     def _report(self, saved: SaveReport, wall_s: float) -> TrainReport:
         prepared, last = self._open(), self._reports[-1] if self._reports else None
         seconds = saved.seconds
+        busy, waiting = (saved.usage / (seconds or 1.0)).T
         return TrainReport(
             epochs=self._begun_epochs,
             steps=saved.step,
@@ -299,7 +308,11 @@ class Trainer:
             parameters=prepared.config.parameter_count(),
             model=str(self._out) if self._out is not None else None,
             weights_sha256=saved.weights_sha256,
-            sphere_busy=[busy_s / seconds if seconds else 0.0 for busy_s in saved.usage[:, 0].tolist()],
+            sphere_busy=busy.tolist(),
+            sphere_waiting=waiting.tolist(),
+            sphere_idle=np.maximum(0.0, 1.0 - busy - waiting).tolist(),
+            peak_rss_bytes=peak_rss_bytes(),
+            planned_bytes=prepared.footprint.total,
             resting=len(self.resting),
             skipped=saved.skipped,
             spikes=saved.spikes,

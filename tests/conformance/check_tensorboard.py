@@ -25,7 +25,7 @@ def write(folder: Path, *, from_step: int, to_step: int, loss: float) -> None:
     """A run that takes some steps and ends an epoch with each fourth; all its losses are one number."""
     log = TensorBoardLog(folder, from_step=from_step)
     for step in range(from_step + 1, to_step + 1):
-        log.take(StepDone(1, 3, step, 12, loss, 0.5, 0.001, 100, 0.25, ()))
+        log.take(StepDone(1, 3, step, 12, loss, 0.5, 0.001, 100, 0.25, (), ()))
         if step % 4 == 0:
             log.take(EpochDone(step // 4, 3, step, loss, loss + 0.5, 400, 1.0, ()))
     log.close()

@@ -98,6 +98,38 @@ def test_a_text_too_short_for_the_saves_is_an_error() -> None:
     assert done.stderr.splitlines()[-1].startswith("error: the text has ")
 
 
+def test_overhead_is_measured() -> None:
+    words = ("--sizes", "tiny", "--steps", "10", "--real-steps", "3")
+    code, found, table = run(str(BENCHMARKS / "overhead.py"), *words)
+    assert list(found["empty"]) == ["1", "2", "12", "13", "25"]
+    assert sum(found["real"]["share"].values()) == pytest.approx(1.0, abs=1e-3)
+    assert list(found["goals"]) == ["empty_ms_2", "empty_ms_25", "overhead_share"]
+    assert code == int(not found["goal_reached"])
+    assert "imbalance" in table
+
+
+def test_memory_is_measured() -> None:
+    code, found, table = run(str(BENCHMARKS / "memory.py"), "--sizes", "tiny", "--steps", "40", "--files")
+    assert found["steps_measured"] == 40
+    assert found["peak_mb"] >= found["opened_mb"] > found["interpreter_mb"] > 0
+    assert found["planned_mb"]["archive"] > 0
+    assert code == int(not found["goal_reached"])
+    assert "goal at most 1.25" in table
+
+
+@pytest.mark.parametrize("words", [("overhead.py", "--steps", "1"), ("memory.py", "--steps", "10")])
+def test_too_few_steps_are_refused(words: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / words[0]), *words[1:]],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "say nothing" in done.stderr
+
+
 def test_a_short_soak_breaks_no_law() -> None:
     code, found, _ = run(str(BENCHMARKS / "soak.py"), "--seconds", "3", *PATIENT)
     assert found["first_violations"] == []

@@ -159,7 +159,8 @@ def test_a_config_file_gives_options_and_the_command_line_wins(
 
 def test_json_is_one_object_with_the_agreed_keys(trainer: Callable[..., Run]) -> None:
     keys = "epochs steps tokens train_loss val_loss tokens_per_s wall_s spheres shards parameters model"
-    assert set(trainer().report) == {*keys.split(), "weights_sha256", "sphere_busy"}
+    spent = "sphere_busy sphere_waiting sphere_idle peak_rss_bytes planned_bytes"
+    assert set(trainer().report) == {*keys.split(), "weights_sha256", *spent.split()}
     assert len(trainer().done.out.splitlines()) == 1
 
 

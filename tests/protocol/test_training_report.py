@@ -48,9 +48,17 @@ async def test_the_figures_of_the_report_follow_from_those_of_the_steps() -> Non
         steps = [event for event in await events_of(trainer) if isinstance(event, StepDone)]
         report, resting = await trainer.fit(), trainer.resting
     tokens, seconds = np.array([(step.tokens, step.seconds) for step in steps]).T
-    busy_s = np.array([step.busy for step in steps]) * seconds[:, None]
+    busy_s, waiting_s, idle_s = (
+        np.array(parts) * seconds[:, None]
+        for parts in zip(*((step.busy, step.waiting, step.idle) for step in steps), strict=True)
+    )
     assert report.tokens_per_s == pytest.approx(tokens.sum() / seconds.sum())
     assert report.sphere_busy == pytest.approx((busy_s.sum(axis=0) / seconds.sum()).tolist())
+    assert report.sphere_waiting == pytest.approx((waiting_s.sum(axis=0) / seconds.sum()).tolist())
+    assert report.sphere_idle == pytest.approx((idle_s.sum(axis=0) / seconds.sum()).tolist())
+    parts = np.array([report.sphere_busy, report.sphere_waiting, report.sphere_idle])
+    assert parts.min() >= 0
+    assert parts.sum(axis=0) == pytest.approx(1.0)
     assert np.flatnonzero(np.array(report.sphere_busy) == 0).tolist() == resting
     assert len(resting) == 1
     assert all(0 <= busy <= 1 for busy in report.sphere_busy)

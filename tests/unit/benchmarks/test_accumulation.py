@@ -84,6 +84,7 @@ def step_of(step: int, seconds: float) -> StepDone:
         tokens=10,
         seconds=seconds,
         busy=(),
+        waiting=(),
     )
 
 

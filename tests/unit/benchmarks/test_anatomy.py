@@ -185,6 +185,7 @@ def seen(seconds: float) -> Seen:
         tokens=tokens,
         seconds=99.0,
         busy=(),
+        waiting=(),
     )
     times = {4: seconds, 5: seconds, 7: 2 * seconds, 8: 2 * seconds}
     steps = [replace(step, step=at, seconds=times.get(at, 99.0)) for at in range(1, schedule.total + 1)]

@@ -30,6 +30,7 @@ STEP = StepDone(
     tokens=100,
     seconds=0.5,
     busy=(0.5, 1.0),
+    waiting=(0.25, 0.0),
 )
 EPOCH = EpochDone(
     epoch=1, epochs=3, step=10, train_loss=3.5, val_loss=3.25, tokens=1000, seconds=5.0, spheres=()
@@ -39,17 +40,20 @@ EVENTS: list[Event] = [STEP, replace(STEP, step=2), EPOCH, Saved("out/step-2", 2
 
 def test_nothing_is_known_before_the_first_step() -> None:
     pace = Pace()
-    assert (pace.tokens_per_s, pace.left_s, pace.busy, step_line(pace)) == (0.0, 0.0, [], "")
+    assert (pace.tokens_per_s, pace.left_s, step_line(pace)) == (0.0, 0.0, "")
+    assert (pace.busy, pace.waiting) == ([], [])
 
 
 def test_figures_are_means_over_tokens_and_time() -> None:
     pace = Pace()
     pace.take(STEP)
-    pace.take(replace(STEP, step=2, loss=1.0, tokens=300, seconds=1.5, busy=(0.5, 0.0)))
+    second = replace(STEP, step=2, loss=1.0, tokens=300, seconds=1.5, busy=(0.5, 0.0), waiting=(0.0, 0.5))
+    pace.take(second)
     assert pace.epoch_loss == pytest.approx((100 * 4.0 + 300 * 1.0) / 400)
     assert pace.tokens_per_s == pytest.approx(400 / 2.0)
     assert pace.left_s == pytest.approx(8 * 1.0)
     assert pace.busy == pytest.approx([0.5, 0.5])
+    assert pace.waiting == pytest.approx([0.125, 0.25])
 
 
 def test_an_epoch_begins_its_own_mean() -> None:

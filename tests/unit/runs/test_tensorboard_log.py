@@ -29,6 +29,7 @@ def step_done(step: int, loss: float | None = None, skipped: str = "") -> StepDo
         tokens=100,
         seconds=0.25,
         busy=(0.5, 0.5),
+        waiting=(0.25, 0.0),
         skipped=skipped,
     )
 

@@ -16,7 +16,7 @@ LOSSES = st.floats(0, 1e6)
 
 
 def done(loss: float, tokens: int = 10, skipped: str = "", *, spike: bool = False) -> StepDone:
-    return StepDone(1, 1, 1, 1, loss, 1.0, 0.1, tokens, 0.25, (1.0,), skipped, spike)
+    return StepDone(1, 1, 1, 1, loss, 1.0, 0.1, tokens, 0.25, (1.0,), (0.0,), skipped, spike)
 
 
 @given(st.lists(st.tuples(LOSSES, st.integers(1, 1000), st.booleans()), max_size=100), st.integers(0, 100))
