@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SLICE", "clip_scale", "global_norm", "slice_bounds", "sum_of_squares"]
 
-SLICE = 65_536
-"""Floats in a slice of the flat buffer: 256 KiB of float32. Another value gives other last bits."""
+SLICE = 262_144
+"""Floats in a slice of the flat buffer: 1 MiB of float32. Another value gives other last bits."""
 
 # What torch adds to the norm before it divides.
 _NORM_EPS = 1e-6
