@@ -9,7 +9,7 @@ over on a fresh one. Nothing that was left behind can reach memory that is in us
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
@@ -22,6 +22,8 @@ from crystalline.optim import AdamWBuffers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from crystalline.training.messages import NodeSum
 
 __all__ = ["Pool", "RunMemory", "Target"]
 
@@ -61,10 +63,13 @@ class Target:
     Attributes:
         buffers: weights and moments of the next version.
         gradient: the sum over all shards.
+        nodes: what it is the sum of; together they cover all shards. They are not in the messages that ask
+            for the sum, of which each sphere gets one.
     """
 
     buffers: AdamWBuffers
     gradient: Flat
+    nodes: tuple[NodeSum, ...] = ()
 
 
 class RunMemory:
@@ -129,6 +134,10 @@ class RunMemory:
         if attempt != self.attempt:
             raise TrainingError(f"asked to write for attempt {attempt}, but {self.attempt} is under way")
         return self._target
+
+    def stage(self, nodes: tuple[NodeSum, ...]) -> None:
+        """Say what the gradient of the present attempt is to be the sum of."""
+        self._target = replace(self._target, nodes=nodes)
 
     def discard_target(self) -> None:
         """Begin another attempt, on memory that no earlier one has seen."""

@@ -252,17 +252,15 @@ class ReduceSlices(Request["SliceSquares"]):
 
     Attributes:
         step: the step of the run.
-        attempt: names the memory to write to.
+        attempt: names the memory with the nodes, which is also the one to write to.
         lo: first slice.
         hi: behind the last slice.
-        nodes: together they cover all shards.
     """
 
     step: int
     attempt: int
     lo: int
     hi: int
-    nodes: tuple[NodeSum, ...]
 
     @property
     def run(self) -> tuple[int, int]:

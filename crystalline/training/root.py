@@ -284,7 +284,8 @@ class Root(Actor):
         reasons: Reasons = {}
         while True:
             attempt = self._memory.attempt
-            reduce = ReduceSlices(batch.step, attempt, 0, slices, nodes)
+            self._memory.stage(nodes)
+            reduce = ReduceSlices(batch.step, attempt, 0, slices)
             parts, reasons = await ask_once(ctx, self._team, reduce, reasons)
             if parts is not None:
                 self._add_usage(parts)

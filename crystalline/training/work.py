@@ -165,7 +165,7 @@ class ShardWork:
             The sum of squares of each slice, float64, and the seconds that took.
         """
         begun_s = time.perf_counter()
-        given = {(node.lo, node.hi): node.gradient for node in request.nodes}
+        given = {(node.lo, node.hi): node.gradient for node in target.nodes}
         squares = np.zeros(request.hi - request.lo)
         scratch = np.empty(SLICE, np.float64)
         sums = _SliceSums()

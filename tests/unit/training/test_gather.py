@@ -96,7 +96,7 @@ async def test_when_all_are_lost_it_ends() -> None:
         await gather(script, pair(redistribute=True), WHOLE)
 
 
-REDUCE = ReduceSlices(3, 7, 0, 4, ())
+REDUCE = ReduceSlices(3, 7, 0, 4)
 
 
 def squares(lo: int, hi: int) -> SliceSquares:

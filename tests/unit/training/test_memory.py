@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors import freeze
 from crystalline.errors import TrainingError
 from crystalline.model import initialise
 from crystalline.training.memory import Pool, RunMemory, Target
+from crystalline.training.messages import NodeSum
 from tests.helpers.models import TIED
 
 if TYPE_CHECKING:
@@ -165,3 +167,17 @@ def test_a_pool_makes_another_only_when_none_is_free() -> None:
     assert one is not other
     pool.give(one)
     assert pool.take() is one
+
+
+def test_what_is_staged_belongs_to_one_attempt_at_one_step() -> None:
+    memory = fresh()
+    node = NodeSum(0, 12, freeze(np.zeros(memory.size, np.float32)))
+    memory.stage((node,))
+    target = memory.target(0)
+    assert target.nodes == (node,)
+    memory.discard_target()
+    assert memory.target(1).nodes == ()
+    assert target.nodes == (node,)  # what was left behind goes on with its own
+    memory.stage((node,))
+    memory.commit()
+    assert memory.target(2).nodes == ()

@@ -150,15 +150,16 @@ def test_combining_runs_gives_the_nodes_of_the_whole_run(inner: list[int]) -> No
 @given(st.permutations(range(4)), st.lists(st.integers(0, SHARDS), max_size=3))
 def test_slices_in_any_order_give_the_bits_of_the_whole_buffer(order: list[int], inner: list[int]) -> None:
     work, memory = fresh_work(), RunMemory(TIED, initialise(TIED, 0))
+    nodes = tuple(node for run in pairwise([0, *sorted(inner), SHARDS]) for node in node_sums(work, run))
+    memory.stage(nodes)
     slices, target = len(work.slices), memory.target(0)
     assert slices > 4
     for array in (*target.buffers, target.gradient):
         array.fill(np.nan)
-    nodes = tuple(node for run in pairwise([0, *sorted(inner), SHARDS]) for node in node_sums(work, run))
     runs = [(part * slices // 4, (part + 1) * slices // 4) for part in order]
     squares = np.full(slices, np.nan)
     for run in runs:
-        reduce = ReduceSlices(1, 0, 0, slices, nodes).part(run)
+        reduce = ReduceSlices(1, 0, 0, slices).part(run)
         squares[slice(*run)], _ = work.reduce(fresh_token(), target, reduce)
     for run in runs:
         apply = ApplySlices(1, 1, 0, 0, slices, 0.01, 0.5).part(run)
@@ -178,14 +179,14 @@ def test_without_any_sequence_the_gradient_is_zero() -> None:
     work, memory = fresh_work(), RunMemory(TIED, initialise(TIED, 0))
     target = memory.target(0)
     target.gradient.fill(np.nan)
-    squares, _ = work.reduce(fresh_token(), target, ReduceSlices(1, 0, 0, len(work.slices), ()))
+    squares, _ = work.reduce(fresh_token(), target, ReduceSlices(1, 0, 0, len(work.slices)))
     assert not target.gradient.any()
     assert not squares.any()
 
 
 def _reduce(work: ShardWork, token: JobToken, memory: RunMemory) -> object:
-    request = ReduceSlices(1, 0, 0, len(work.slices), tuple(node_sums(work, (0, SHARDS))))
-    return work.reduce(token, memory.target(0), request)
+    memory.stage(tuple(node_sums(work, (0, SHARDS))))
+    return work.reduce(token, memory.target(0), ReduceSlices(1, 0, 0, len(work.slices)))
 
 
 def _apply(work: ShardWork, token: JobToken, memory: RunMemory) -> object:
