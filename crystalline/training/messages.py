@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, TypeVar
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from actors import Request, message
+from actors import Request, freeze, message
 from crystalline.training.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 __all__ = [
     "ApplySlices",
@@ -25,6 +29,7 @@ __all__ = [
     "SaveReport",
     "ShardLosses",
     "ShardSums",
+    "Shards",
     "SliceSquares",
     "SlicesApplied",
     "TrainEpoch",
@@ -141,6 +146,40 @@ class Written:
     weights_sha256: str
 
 
+@message("crystalline.shards")
+class Shards:
+    """The sequences of a run of shards, one shard after the other.
+
+    Attributes:
+        inputs: (n, T) int32, token ids.
+        targets: (n, T) int32; -1 is padding.
+        bounds: the row at which each shard begins, and the end of the last; one more than there are shards.
+    """
+
+    inputs: Array
+    targets: Array
+    bounds: tuple[int, ...]
+
+    @classmethod
+    def of(cls, inputs: Sequence[Array], targets: Sequence[Array]) -> Shards:
+        """Lay the arrays of each shard, (n, T) with any n, end to end."""
+        bounds = (0, *accumulate(map(len, inputs)))
+        return cls(freeze(np.concatenate(inputs)), freeze(np.concatenate(targets)), bounds)
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+        """Inputs and targets of each shard, views."""
+        return ((self.inputs[lo:hi], self.targets[lo:hi]) for lo, hi in pairwise(self.bounds))
+
+    def part(self, lo: int, hi: int) -> Shards:
+        """The shards from `lo` to before `hi`, counted from the first one here; views."""
+        begin, end = self.bounds[lo], self.bounds[hi]
+        bounds = tuple(bound - begin for bound in self.bounds[lo : hi + 1])
+        return Shards(self.inputs[begin:end], self.targets[begin:end], bounds)
+
+
 @message("crystalline.compute_shards")
 class ComputeShards(Request["ShardSums"]):
     """Asked downwards: compute the gradients of a run of shards.
@@ -151,8 +190,7 @@ class ComputeShards(Request["ShardSums"]):
         version: of the weights to compute on.
         tokens_in_step: real tokens of the whole batch; the loss is the mean over them.
         lo: first shard.
-        inputs: for each shard from `lo` its token ids (n, T) int32; n may be 0.
-        targets: likewise; -1 is padding.
+        shards: the shards from `lo` on; some may have no sequences.
     """
 
     epoch: int
@@ -160,13 +198,12 @@ class ComputeShards(Request["ShardSums"]):
     version: int
     tokens_in_step: int
     lo: int
-    inputs: tuple[Array, ...]
-    targets: tuple[Array, ...]
+    shards: Shards
 
     @property
     def run(self) -> tuple[int, int]:
         """The shards asked for, [lo, hi)."""
-        return self.lo, self.lo + len(self.inputs)
+        return self.lo, self.lo + len(self.shards)
 
     def part(self, run: tuple[int, int]) -> ComputeShards:
         """The same for a run within this one."""
@@ -222,13 +259,12 @@ class EvaluateShards(Request["ShardLosses"]):
     batch: int
     version: int
     lo: int
-    inputs: tuple[Array, ...]
-    targets: tuple[Array, ...]
+    shards: Shards
 
     @property
     def run(self) -> tuple[int, int]:
         """The shards asked for, [lo, hi)."""
-        return self.lo, self.lo + len(self.inputs)
+        return self.lo, self.lo + len(self.shards)
 
     def part(self, run: tuple[int, int]) -> EvaluateShards:
         """The same for a run within this one."""
@@ -345,4 +381,4 @@ S = TypeVar("S", ComputeShards, EvaluateShards)
 
 def _of_shards(whole: S, run: tuple[int, int]) -> S:
     lo, hi = run[0] - whole.lo, run[1] - whole.lo
-    return replace(whole, lo=run[0], inputs=whole.inputs[lo:hi], targets=whole.targets[lo:hi])
+    return replace(whole, lo=run[0], shards=whole.shards.part(lo, hi))

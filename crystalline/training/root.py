@@ -15,6 +15,8 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -39,6 +41,7 @@ from crystalline.training.messages import (
     ReduceSlices,
     Save,
     SaveReport,
+    Shards,
     TrainEpoch,
     Written,
 )
@@ -88,18 +91,17 @@ class RootSettings:
     progress: Progress
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Batch:
     """One batch, cut into shards."""
 
     epoch: int
     step: int
-    inputs: tuple[Array, ...]
-    targets: tuple[Array, ...]
+    shards: Shards
 
-    @property
+    @cached_property
     def tokens(self) -> int:
-        return sum(int(np.count_nonzero(shard >= 0)) for shard in self.targets)
+        return int(np.count_nonzero(self.shards.targets >= 0))
 
 
 class Root(Actor):
@@ -213,7 +215,7 @@ class Root(Actor):
         """
         begun_s = time.perf_counter()
         step = self._progress.step + 1
-        batch = _Batch(epoch, step, *self._cut(indices))
+        batch = _Batch(epoch, step, self._cut(indices))
         before = self._usage.copy()
         rate = learning_rate(
             step - 1, peak=self._train.lr, warmup_steps=self._train.warmup, total_steps=self._steps_in_run
@@ -269,7 +271,7 @@ class Root(Actor):
 
     def _whole(self, batch: _Batch) -> ComputeShards:
         version, tokens = self._memory.version, batch.tokens
-        return ComputeShards(batch.epoch, batch.step, version, tokens, 0, batch.inputs, batch.targets)
+        return ComputeShards(batch.epoch, batch.step, version, tokens, 0, batch.shards)
 
     async def _update(self, batch: _Batch, nodes: tuple[NodeSum, ...], rate: float, ctx: Context) -> float:
         """Reduce, clip and apply; return the gradient's norm. The target is whole then.
@@ -315,7 +317,7 @@ class Root(Actor):
     async def _blame(self, batch: _Batch, ctx: Context) -> str:
         """Compute one shard after the other once more, to name the first that has such a gradient."""
         whole = self._whole(batch)
-        for shard in range(len(batch.inputs)):
+        for shard in range(len(batch.shards)):
             for part in await gather(ctx, self._team, whole.part((shard, shard + 1))):
                 for node in part.nodes:
                     at = await ctx.offload(_first_not_finite, node.gradient)
@@ -334,8 +336,8 @@ class Root(Actor):
         held_out = self._windows.validation
         total, tokens = 0.0, 0
         for at in range(steps_per_epoch(len(held_out), self._train.batch_size)):
-            batch = _Batch(epoch, at, *self._cut(batch_indices(held_out, at, self._train.batch_size)))
-            whole = EvaluateShards(epoch, at, self._memory.version, 0, batch.inputs, batch.targets)
+            batch = _Batch(epoch, at, self._cut(batch_indices(held_out, at, self._train.batch_size)))
+            whole = EvaluateShards(epoch, at, self._memory.version, 0, batch.shards)
             parts = await gather(ctx, self._team, whole)
             total += _ordered_sum(np.concatenate([part.losses for part in parts]))
             tokens += batch.tokens
@@ -346,11 +348,12 @@ class Root(Actor):
             )
         return total / tokens if tokens else None
 
-    def _cut(self, indices: Array) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """Inputs and targets of a batch, cut into shards by symmetry group, evenly."""
+    def _cut(self, indices: Array) -> Shards:
+        """A batch, cut into shards by symmetry group, evenly."""
         inputs, targets = self._windows.batch(indices)
         rows = cut_into_shards(np.where(targets >= 0, inputs, -1), self._train.shards)  # padding has no vote
-        return tuple(freeze(inputs[row]) for row in rows), tuple(freeze(targets[row]) for row in rows)
+        order, bounds = np.concatenate(rows), (0, *accumulate(map(len, rows)))
+        return Shards(freeze(inputs[order]), freeze(targets[order]), bounds)
 
     def _save_is_due(self) -> bool:
         every, every_s = self._train.save_every, self._train.save_every_s

@@ -81,20 +81,20 @@ class ShardWork:
             JobAbandoned: nobody waits any more.
         """
         begun_s = time.perf_counter()
-        losses = np.zeros(len(request.inputs))
+        shards = list(request.shards)
+        losses = np.zeros(len(shards))
         workspace = self._workspaces.take()
         scale = 1.0 / request.tokens_in_step
 
         def shard(node: Node) -> Parameters | None:
             at = node[0] - request.lo
-            if node[1] - node[0] > 1 or not len(request.inputs[at]):
+            if node[1] - node[0] > 1 or not len(shards[at][0]):
                 return None
             gradient = self.gradients.take()
             losses[at] = loss_and_gradient(
                 weights,
                 gradient,
-                request.inputs[at],
-                request.targets[at],
+                *shards[at],
                 workspace,
                 loss_scale=scale,
                 checkpoint=token.check,
@@ -128,7 +128,7 @@ class ShardWork:
             with np.errstate(all="ignore"):
                 losses = [
                     loss(weights, inputs, targets, workspace, checkpoint=token.check) if len(inputs) else 0.0
-                    for inputs, targets in zip(request.inputs, request.targets, strict=True)
+                    for inputs, targets in request.shards
                 ]
         finally:
             self._workspaces.give(workspace)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from crystalline.model import Parameters
     from crystalline.training.memory import Target
-    from crystalline.training.messages import ApplySlices, ComputeShards, ReduceSlices
+    from crystalline.training.messages import ApplySlices, ComputeShards, ReduceSlices, Shards
 
 __all__ = ["CONFIG", "PLANS", "REMEMBERED", "SHARDS", "SLICES", "TinyWork", "leaves_of", "text"]
 
@@ -96,7 +96,7 @@ class TinyWork(ShardWork):
         """As that of every work, but nothing is computed twice."""
         token.check()
         numbers = bytes([request.lo, request.tokens_in_step])
-        key = (weights.flat.tobytes(), numbers, _bytes(request.inputs), _bytes(request.targets))
+        key = (weights.flat.tobytes(), numbers, _bytes(request.shards))
         if key not in REMEMBERED:
             sums = super().compute(token, weights, request)
             nodes = tuple((node, gradient.flat.tobytes()) for node, gradient in sums.nodes)
@@ -149,5 +149,5 @@ def _in_silence(write: Callable[[Any], object], part: Any) -> None:
         write(part)
 
 
-def _bytes(shards: tuple[np.ndarray[Any, Any], ...]) -> bytes:
-    return b"|".join(shard.tobytes() for shard in shards)
+def _bytes(shards: Shards) -> bytes:
+    return b"|".join([shards.inputs.tobytes(), shards.targets.tobytes(), repr(shards.bounds).encode()])

@@ -82,9 +82,9 @@ class TakingTurns(ShardWork):
     def _one_by_one(
         self, token: JobToken, weights: Parameters, request: ComputeShards
     ) -> tuple[Losses, Parameters]:
-        losses, total = np.zeros(len(request.inputs)), self.gradients.take()
+        losses, total = np.zeros(len(request.shards)), self.gradients.take()
         scale, begun, workspace = 1.0 / request.tokens_in_step, False, self._workspaces.take()
-        for at, (inputs, targets) in enumerate(zip(request.inputs, request.targets, strict=True)):
+        for at, (inputs, targets) in enumerate(request.shards):
             if not len(inputs):
                 continue
             gradient = self.gradients.take() if begun else total
@@ -103,16 +103,16 @@ class TakingTurns(ShardWork):
         self, token: JobToken, weights: Parameters, request: ComputeShards
     ) -> tuple[Losses, Parameters]:
         """The loss of the pass counts for its first shard."""
-        losses, total = np.zeros(len(request.inputs)), self.gradients.take()
-        if not sum(map(len, request.inputs)):
+        losses, total = np.zeros(len(request.shards)), self.gradients.take()
+        if not len(request.shards.inputs):
             total.flat[...] = 0.0
             return losses, total
         workspace = self._large.take()
         losses[0] = loss_and_gradient(
             weights,
             total,
-            np.concatenate(request.inputs),
-            np.concatenate(request.targets),
+            request.shards.inputs,
+            request.shards.targets,
             workspace,
             loss_scale=1.0 / request.tokens_in_step,
             checkpoint=token.check,

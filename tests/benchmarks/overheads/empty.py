@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["EmptyWork", "intervals_of"]
 
 MODEL: Final = ModelConfig(vocab_size=290, dim=2, layers=1, heads=1, ffn_dim=2, seq_len=16)
-SLICES: Final = 112
+SLICES: Final = 28
 """As many as at headline sizes, so that every sphere has some of the update."""
 BATCH: Final = 36
 
@@ -46,10 +46,10 @@ class EmptyWork(ShardWork):
 
     def compute(self, _token: JobToken, _weights: Any, request: ComputeShards) -> Sums:
         nodes = [(node, self.gradients.take()) for node in covering_nodes(request.run, self.tree)]
-        return Sums(np.ones(len(request.inputs)), nodes, 0.0)
+        return Sums(np.ones(len(request.shards)), nodes, 0.0)
 
     def evaluate(self, _token: JobToken, _weights: Any, request: EvaluateShards) -> Array:
-        return np.ones(len(request.inputs))
+        return np.ones(len(request.shards))
 
     def combine(self, _token: JobToken, nodes: Sequence[NodeSum], run: tuple[int, int]) -> Any:
         sums = [(node, nodes[0].gradient) for node in covering_nodes(run, self.tree)]

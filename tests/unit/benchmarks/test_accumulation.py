@@ -10,7 +10,7 @@ import pytest
 from actors import JobToken, freeze
 from crystalline.model import layout_of
 from crystalline.training import StepDone
-from crystalline.training.messages import ComputeShards
+from crystalline.training.messages import ComputeShards, Shards
 from tests.benchmarks.exact.accumulation import TREE, TakingTurns, way_of
 from tests.benchmarks.exactness import STEP, WARM, findings, samples_of
 from tests.helpers.models import TIED, random_batch, random_parameters
@@ -24,7 +24,7 @@ ROWS = (2, 0, 1, 2, 2, 2, 0, 0, 0, 0, 0, 0)  # sequences in each shard
 def request_of(step: int, lo: int, hi: int, rows: Sequence[int] = ROWS) -> ComputeShards:
     batches = [random_batch(TIED, shard, count, TIED.seq_len) for shard, count in enumerate(rows)]
     inputs, targets = (tuple(freeze(batch[kind]) for batch in batches[lo:hi]) for kind in (0, 1))
-    return ComputeShards(1, step, 0, sum(rows) * TIED.seq_len, lo, inputs, targets)
+    return ComputeShards(1, step, 0, sum(rows) * TIED.seq_len, lo, Shards.of(inputs, targets))
 
 
 def gradients_of(other: str, lo: int, hi: int) -> list[tuple[float, np.ndarray[Any, Any]]]:

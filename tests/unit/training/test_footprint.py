@@ -18,7 +18,7 @@ from crystalline.data import Corpus
 from crystalline.model import ModelConfig, Parameters, Workspace, initialise, layout_of
 from crystalline.training.events import StepDone
 from crystalline.training.footprint import footprint, gradients_at_once, peak_rss_bytes, rows_in_a_shard
-from crystalline.training.messages import ComputeShards, NodeSum
+from crystalline.training.messages import ComputeShards, NodeSum, Shards
 from crystalline.training.plan import TreePlan
 from crystalline.training.work import ShardWork
 from tests.helpers.texts import words
@@ -49,7 +49,7 @@ class Counting(ShardWork):
 def request(run: Run) -> ComputeShards:
     one = freeze(np.zeros((1, CONFIG.seq_len), np.int32))
     rows = (one,) * (run[1] - run[0])
-    return ComputeShards(1, 1, 0, CONFIG.seq_len, run[0], rows, rows)
+    return ComputeShards(1, 1, 0, CONFIG.seq_len, run[0], Shards.of(rows, rows))
 
 
 def nodes_of(work: ShardWork, run: Run) -> list[NodeSum]:

@@ -4,11 +4,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from actors import ActorDown, ActorRef, freeze
 from crystalline.errors import TrainingError
 from crystalline.training.gather import ask_once, gather
-from crystalline.training.messages import Disturbed, EvaluateShards, ReduceSlices, ShardLosses, SliceSquares
+from crystalline.training.messages import (
+    Disturbed,
+    EvaluateShards,
+    ReduceSlices,
+    ShardLosses,
+    Shards,
+    SliceSquares,
+)
 from crystalline.training.team import Team
 
 ONE: ActorRef[Any] = ActorRef("/root/sphere-0", 1)
@@ -32,7 +41,7 @@ class Script:
 
 
 def request(lo: int, hi: int) -> EvaluateShards:
-    return EvaluateShards(1, 0, 0, lo, (EMPTY,) * (hi - lo), (EMPTY,) * (hi - lo))
+    return EvaluateShards(1, 0, 0, lo, Shards.of([EMPTY] * (hi - lo), [EMPTY] * (hi - lo)))
 
 
 def answer(lo: int, hi: int, batch: int = 0) -> ShardLosses:
@@ -135,3 +144,19 @@ async def test_an_attempt_without_the_lost_one_is_another_attempt() -> None:
     assert parts is None
     assert list(reasons) == [TWO]
     assert team.share((0, 4)) == [(ONE, (0, 4))]
+
+
+@given(rows=st.lists(st.integers(0, 3), min_size=1, max_size=8), data=st.data())
+def test_shards_are_laid_end_to_end_and_cut_apart_again(rows: list[int], data: st.DataObject) -> None:
+    numbers = iter(range(100))
+    inputs = [
+        np.array([[next(numbers)] * 4 for _ in range(count)], np.int32).reshape(-1, 4) for count in rows
+    ]
+    whole = Shards.of(inputs, [shard + 1 for shard in inputs])
+    lo = data.draw(st.integers(0, len(rows)))
+    hi = data.draw(st.integers(lo, len(rows)))
+    part = whole.part(lo, hi)
+    assert len(part) == hi - lo
+    for expected, (found, targets) in zip(inputs[lo:hi], part, strict=True):
+        assert np.array_equal(found, expected)
+        assert np.array_equal(targets, expected + 1)

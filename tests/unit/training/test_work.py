@@ -16,7 +16,14 @@ from crystalline.optim import AdamW, AdamWBuffers, adamw_update, sum_of_squares
 from crystalline.optim import clip as clip_module
 from crystalline.training import work as work_module
 from crystalline.training.memory import RunMemory
-from crystalline.training.messages import ApplySlices, ComputeShards, EvaluateShards, NodeSum, ReduceSlices
+from crystalline.training.messages import (
+    ApplySlices,
+    ComputeShards,
+    EvaluateShards,
+    NodeSum,
+    ReduceSlices,
+    Shards,
+)
 from crystalline.training.work import ShardWork
 from tests.helpers.models import TIED, random_batch, random_parameters
 from tests.helpers.plain_training import tree_of
@@ -34,7 +41,7 @@ BATCH = random_batch(TIED, 2, sum(ROWS), TIED.seq_len)
 BOUNDS = list(pairwise(np.cumsum([0, *ROWS]).tolist()))
 INPUTS = tuple(freeze(BATCH[0][lo:hi]) for lo, hi in BOUNDS)
 TARGETS = tuple(freeze(BATCH[1][lo:hi]) for lo, hi in BOUNDS)
-WHOLE = ComputeShards(1, 1, 0, TOKENS, 0, INPUTS, TARGETS)
+WHOLE = ComputeShards(1, 1, 0, TOKENS, 0, Shards.of(INPUTS, TARGETS))
 
 
 def fresh_token() -> JobToken:
@@ -115,7 +122,7 @@ def test_old_contents_of_pooled_memory_do_not_matter() -> None:
 
 def test_evaluation_gives_the_same_bits_as_training() -> None:
     """Never again: the loss on the screen was not the loss being optimised."""
-    request = EvaluateShards(1, 0, 0, 0, INPUTS, TARGETS)
+    request = EvaluateShards(1, 0, 0, 0, Shards.of(INPUTS, TARGETS))
     losses = fresh_work().evaluate(fresh_token(), WEIGHTS, request)
     assert losses.tolist() == [found for found, _ in PLAIN]
 
@@ -124,7 +131,7 @@ def test_padding_is_not_trained_on() -> None:
     """Never again: padding was trained on."""
     targets = (TARGETS[0].copy(), *TARGETS[1:])
     targets[0][1, 5:] = -1
-    request = ComputeShards(1, 1, 0, TOKENS - 7, 0, INPUTS, tuple(map(freeze, targets)))
+    request = ComputeShards(1, 1, 0, TOKENS - 7, 0, Shards.of(INPUTS, targets))
     found = fresh_work().compute(fresh_token(), WEIGHTS, request)
     kept = np.array([INPUTS[0][1, :5]]), np.array([TARGETS[0][1, :5]])
     alone = loss(WEIGHTS, *kept, Workspace(TIED, 2))
@@ -203,7 +210,7 @@ def _combine(work: ShardWork, token: JobToken, _memory: RunMemory) -> object:
 JOBS: dict[str, Callable[[ShardWork, JobToken, RunMemory], object]] = {
     "compute": lambda work, token, _memory: work.compute(token, WEIGHTS, WHOLE),
     "evaluate": lambda work, token, _memory: work.evaluate(
-        token, WEIGHTS, EvaluateShards(1, 0, 0, 0, INPUTS, TARGETS)
+        token, WEIGHTS, EvaluateShards(1, 0, 0, 0, Shards.of(INPUTS, TARGETS))
     ),
     "combine": _combine,
     "reduce": _reduce,
