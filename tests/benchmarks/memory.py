@@ -1,6 +1,6 @@
 """How much memory training takes beside what its buffers must hold, and whether that stays the same.
 
-usage: python tests/benchmarks/memory.py [--steps N] [--spheres N] [--sizes SIZES] [--files]
+usage: python tests/benchmarks/memory.py [--steps N] [--spheres N] [--sizes SIZES] [--files] [--recompute]
 
 One run in a process of its own, at headline sizes unless others are asked for. The resident memory of the
 interpreter with its modules loaded, before the trainer is open, is its own; what comes on top of it, at the
@@ -9,7 +9,8 @@ twentieth to the last lies above the twentieth; the slope is that of a straight 
 The text is prepared in another process before, so that it comes from the cache.
 
 With `--files` checkpoints are written after each epoch. Their files are made in memory before they are
-written, which no plan counts: peak and growth show it.
+written, which no plan counts: peak and growth show it. With `--recompute` layers keep their inputs alone;
+what that costs shows in the time of a step.
 
 Prints a table on standard error and one JSON object on standard output. Exit code 1 when the peak is above
 1.25 of what is planned, or the growth above 2 % of the resident memory; 2 when there is nothing to read
@@ -45,13 +46,14 @@ STEPS_MIN: Final = 2 * WARM
 MB: Final = 1e6
 
 
-def run(sizes: str, spheres: int, steps: int, out: str = "") -> dict[str, Any]:
+def run(sizes: str, spheres: int, steps: int, out: str = "", *, recompute: bool = False) -> dict[str, Any]:
     """Train in a new process, which ends with this one.
 
     Raises:
         SystemExit: it has failed, and has said why.
     """
-    words = [sys.executable, "-m", "tests.benchmarks.resident.child", sizes, str(spheres), str(steps), out]
+    settings = [sizes, str(spheres), str(steps), out, str(int(recompute))]
+    words = [sys.executable, "-m", "tests.benchmarks.resident.child", *settings]
     with subprocess.Popen(
         words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -89,6 +91,7 @@ def findings(found: Mapping[str, Any]) -> dict[str, Any]:
     rising = slope(found["after_step"])
     return {
         "steps_measured": len(found["after_step"]),
+        "step_ms": round(found["step_s"] * 1e3, 1),
         "interpreter_mb": round(found["interpreter"] / MB, 1),
         "opened_mb": round(found["opened"] / MB, 1),
         "planned_mb": {
@@ -117,6 +120,7 @@ def show(found: Mapping[str, Any]) -> str:
         figure = "not measured" if goal["figure"] is None else f"{goal['figure']:.3f}"
         word = "reached" if goal["reached"] else "MISSED"
         lines.append(f"{name}: {figure}, goal at most {goal['at_most']}: {word}")
+    lines.append(f"a step took {found['step_ms']:.1f} ms")
     return "\n".join([table(["memory", "MB"], rows), "", *lines])
 
 
@@ -135,6 +139,7 @@ def main() -> None:
     parser.add_argument("--spheres", type=int, default=2)
     parser.add_argument("--sizes", choices=SIZES, default="large")
     parser.add_argument("--files", action="store_true")
+    parser.add_argument("--recompute", action="store_true")
     options = parser.parse_args()
     if not STATM.exists():
         parser.error(f"{STATM} is not there: this is measured on Linux")
@@ -142,7 +147,8 @@ def main() -> None:
         run(options.sizes, options.spheres, 0)
         with tempfile.TemporaryDirectory() as folder:
             out = str(Path(folder) / "run") if options.files else ""
-            found = findings(run(options.sizes, options.spheres, options.steps, out))
+            steps = run(options.sizes, options.spheres, options.steps, out, recompute=options.recompute)
+            found = findings(steps)
     except KeyboardInterrupt:
         sys.exit(130)
     print(show(found), file=sys.stderr)

@@ -117,6 +117,13 @@ def test_memory_is_measured() -> None:
     assert "goal at most 1.25" in table
 
 
+def test_memory_is_measured_with_recomputation() -> None:
+    words = (str(BENCHMARKS / "memory.py"), "--sizes", "default", "--steps", "40")
+    kept, again = run(*words)[1], run(*words, "--recompute")[1]
+    assert again["planned_mb"]["workspaces"] < kept["planned_mb"]["workspaces"]
+    assert min(kept["step_ms"], again["step_ms"]) > 0
+
+
 @pytest.mark.parametrize("words", [("overhead.py", "--steps", "1"), ("memory.py", "--steps", "10")])
 def test_too_few_steps_are_refused(words: tuple[str, ...]) -> None:
     done = subprocess.run(

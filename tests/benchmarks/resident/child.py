@@ -1,11 +1,11 @@
 """One run in a process of its own, with its resident memory after every step.
 
-usage: python -m tests.benchmarks.resident.child SIZES SPHERES STEPS OUT
+usage: python -m tests.benchmarks.resident.child SIZES SPHERES STEPS OUT RECOMPUTE
 
-OUT is the run folder; empty for a run without files. Prints one JSON object: bytes resident when the modules
-are loaded and when the trainer is open, after each step, and at the most; and those that were planned. With
-0 steps the text is prepared, so that another process finds it in the cache. Ends when its standard input
-does, as it does when whoever started it has died.
+OUT is the run folder; empty for a run without files. RECOMPUTE is 1 or 0. Prints one JSON object: bytes
+resident when the modules are loaded and when the trainer is open, after each step, and at the most; those
+that were planned; and the median seconds of a step. With 0 steps the text is prepared, so that another
+process finds it in the cache. Ends when its standard input does, as it does when whoever started it has died.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import asyncio
 import gc
 import json
 import os
+import statistics
 import sys
 import threading
 from dataclasses import asdict
@@ -43,12 +44,17 @@ def end_with_parent() -> None:
     os._exit(_ORPHANED)
 
 
-async def measure(sizes: Sizes, spheres: int, steps: int, out: Path | None) -> dict[str, Any]:
+async def measure(
+    sizes: Sizes, spheres: int, steps: int, out: Path | None, *, recompute: bool
+) -> dict[str, Any]:
     """Train for so many steps."""
-    train = sizes.train(spheres=spheres, epochs=1000, steps=max(steps, 1), val_fraction=0.01)
+    train = sizes.train(
+        spheres=spheres, epochs=1000, steps=max(steps, 1), val_fraction=0.01, recompute=recompute
+    )
     gc.collect()
     found: dict[str, Any] = {"interpreter": resident()}
     after_step: list[int] = []
+    seconds: list[float] = []
     async with Trainer(sizes.model, train, sizes.corpus(), out=out) as trainer:
         if not steps:
             return found
@@ -56,11 +62,18 @@ async def measure(sizes: Sizes, spheres: int, steps: int, out: Path | None) -> d
         async for event in trainer.events():
             if isinstance(event, StepDone):
                 after_step.append(resident())
+                seconds.append(event.seconds)
                 progress(event)
         await trainer.fit()
         planned = asdict(trainer.footprint)
     peak = max(peak_rss_bytes(), *after_step)  # the kernel counts the highest mark only now and then
-    return {**found, "after_step": after_step, "peak": peak, "planned": planned}
+    return {
+        **found,
+        "after_step": after_step,
+        "peak": peak,
+        "planned": planned,
+        "step_s": statistics.median(seconds),
+    }
 
 
 def progress(event: StepDone) -> None:
@@ -72,8 +85,10 @@ def progress(event: StepDone) -> None:
 
 def main() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
-    sizes, spheres, steps, out = sys.argv[1:]
-    found = measure(SIZES[sizes], int(spheres), int(steps), Path(out) if out else None)
+    sizes, spheres, steps, out, recompute = sys.argv[1:]
+    found = measure(
+        SIZES[sizes], int(spheres), int(steps), Path(out) if out else None, recompute=recompute == "1"
+    )
     print(json.dumps(asyncio.run(found)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -19,11 +20,13 @@ from crystalline.kernels.attention import (
 from crystalline.kernels.rms_norm import rms_norm_backward
 from crystalline.kernels.sums import sum_of_rows
 from crystalline.kernels.swiglu import swiglu, swiglu_backward
+from crystalline.model import ModelConfig, Parameters, Workspace, loss_and_gradient
+from crystalline.optim import SLICE, AdamW, AdamWBuffers, adamw_update
 from tests.benchmarks.tried.passes import rms_norm_backward_by_reductions, swiglu_by_exponentials
 from tests.benchmarks.tried.query_first import attention_by_query, attention_by_query_backward
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     Floats = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -36,9 +39,12 @@ D: Final = 256
 H: Final = 8
 F: Final = 688
 V: Final = 10_000
+LAYERS: Final = 6
 PARAMETERS: Final = 7_306_496
 _RNG: Final = np.random.default_rng(0)
 _SMALL_BLOCK_BYTES: Final = 512 * 1024
+_SHORT_SLICE: Final = 32_768
+_REPEATED: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +101,58 @@ def _row_sums() -> Pair:
 
 
 def _block_sizes() -> Pair:
-    d_out, silu, up, sigmoid, d_gate, d_up, out = (_normal(F, N) for _ in range(7))
-    run = partial(swiglu_backward, d_out, silu, up, sigmoid, d_gate=d_gate, d_up=d_up, out=out)
+    threads = [_swiglu_backward() for _ in range(2)]
 
     def in_small_blocks() -> None:
         with mock.patch.object(blocks, "_CACHE_BYTES", _SMALL_BLOCK_BYTES):
-            run()
+            _at_once(threads)
 
-    return Pair("swiglu_backward in blocks of 2 MiB", run, "of 512 KiB", in_small_blocks)
+    return Pair(
+        "swiglu_backward in two threads, blocks of 2 MiB",
+        partial(_at_once, threads),
+        "of 512 KiB",
+        in_small_blocks,
+    )
+
+
+def _swiglu_backward() -> Callable[[], None]:
+    """As many as a shard has layers, a few times: a thread takes a while to start."""
+    d_out, silu, up, sigmoid, d_gate, d_up, out = (_normal(F, N) for _ in range(7))
+
+    def run() -> None:
+        for _ in range(_REPEATED):
+            swiglu_backward(d_out, silu, up, sigmoid, d_gate=d_gate, d_up=d_up, out=out)
+
+    return run
+
+
+def _slices() -> Pair:
+    """AdamW on all parameters, half of them in each of two threads."""
+    old, new = (AdamWBuffers(*(np.square(_normal(PARAMETERS)) for _ in range(3))) for _ in range(2))
+    gradient = _normal(PARAMETERS)
+
+    def update(lo: int, hi: int, length: int) -> None:
+        for begin in range(lo, hi, length):
+            end = min(begin + length, hi)
+            part = new.part(begin, end), old.part(begin, end), gradient[begin:end]
+            adamw_update(*part, step=3, hyper=AdamW(learning_rate=1e-3))
+
+    def way(length: int) -> Callable[[], None]:
+        middle = PARAMETERS // 2
+        return partial(
+            _at_once, [partial(update, 0, middle, length), partial(update, middle, PARAMETERS, length)]
+        )
+
+    return Pair("AdamW in two threads, slices of 1 MiB", way(SLICE), "of 128 KiB", way(_SHORT_SLICE))
+
+
+def _at_once(calls: Sequence[Callable[[], None]]) -> None:
+    """Run each in a thread of its own, and wait for all."""
+    threads = [threading.Thread(target=call) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 class _Attention:
@@ -198,6 +248,21 @@ def _layouts() -> Pair:
     )
 
 
+def _recompute() -> Pair:
+    """A shard of a model with all its layers."""
+    config = ModelConfig(vocab_size=V, dim=D, layers=LAYERS, heads=H, ffn_dim=F, seq_len=T)
+    weights, gradient = (Parameters(config, 0.02 * _normal(PARAMETERS)) for _ in range(2))
+    inputs, targets = _RNG.integers(0, V, (2, B, T), dtype=np.int32)
+
+    def way(*, recompute: bool) -> Callable[[], object]:
+        workspace = Workspace(config, B, recompute=recompute)
+        return partial(loss_and_gradient, weights, gradient, inputs, targets, workspace, loss_scale=1e-3)
+
+    return Pair(
+        "a shard that keeps its activations", way(recompute=False), "with --recompute", way(recompute=True)
+    )
+
+
 def _gradient_sums() -> Pair:
     """Two shards' gradients: added as a whole, or tensor by tensor while each is still in the cache."""
     total, other = _normal(PARAMETERS), _normal(PARAMETERS)
@@ -221,9 +286,11 @@ PAIRS: Final = {
     "norm": _norm,
     "row-sums": _row_sums,
     "blocks": _block_sizes,
+    "slices": _slices,
     "attention-kept": _attention_kept,
     "attention-layout": _attention_layout,
     "layouts": _layouts,
     "gradient-sums": _gradient_sums,
+    "recompute": _recompute,
 }
 """By name, what makes a pair."""

@@ -69,6 +69,7 @@ RUN: dict[str, Any] = {
     "after_step": [140_000_000] * 30 + [141_000_000] * 30,
     "peak": 150_000_000,
     "planned": {"weights": 70_000_000, "gradients": 30_000_000},
+    "step_s": 0.5,
 }
 
 
