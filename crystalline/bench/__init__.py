@@ -5,7 +5,7 @@ from __future__ import annotations
 from crystalline.bench.advice import Advice, advise, thread_counts
 from crystalline.bench.flops import forward_flops, training_flops
 from crystalline.bench.limits import Bandwidth, Effort, Products, bandwidth, sgemm
-from crystalline.bench.machine import Blas, Machine, this_machine
+from crystalline.bench.machine import Machine, this_machine
 from crystalline.bench.report import BenchReport, Limits, limit_of
 from crystalline.bench.sizes import SIZES, BenchSizes, synthetic_text
 from crystalline.bench.speed import Speed, speed_of
@@ -19,7 +19,6 @@ __all__ = [
     "Bandwidth",
     "BenchReport",
     "BenchSizes",
-    "Blas",
     "Effort",
     "Limits",
     "Machine",

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from threadpoolctl import threadpool_info
-
 from crystalline.bench.cgroup import cpu_quota
+from crystalline.kernels.blas import Blas, loaded_blas
 
-__all__ = ["AVX512_KERNELS", "Blas", "Machine", "this_machine"]
+__all__ = ["AVX512_KERNELS", "Machine", "this_machine"]
 
 AVX512_KERNELS: Final = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
 """Names of OpenBLAS' kernel sets that use AVX-512."""
@@ -21,21 +20,6 @@ AVX512_KERNELS: Final = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
 # What the first of these sets needs of a processor.
 _AVX512_FLAGS: Final = frozenset({"avx512f", "avx512dq", "avx512cd", "avx512bw", "avx512vl"})
 _L3_UNKNOWN_BYTES: Final = 32 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Blas:
-    """A library of matrix products that is loaded.
-
-    Attributes:
-        name: such as `openblas` or `mkl`.
-        version: as it says.
-        kernels: the set of kernels that it has chosen for this processor; empty when it does not say.
-    """
-
-    name: str
-    version: str
-    kernels: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +68,7 @@ def this_machine() -> Machine:
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         l3_bytes=_l3_bytes(),
         avx512=_flags() >= _AVX512_FLAGS,
-        blas=tuple(
-            Blas(found["internal_api"], str(found.get("version")), str(found.get("architecture", "")))
-            for found in threadpool_info()
-            if found["user_api"] == "blas"
-        ),
+        blas=loaded_blas(),
     )
 
 

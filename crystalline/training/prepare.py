@@ -18,6 +18,7 @@ from crystalline.data import (
     unigram_cross_entropy,
 )
 from crystalline.errors import SettingError
+from crystalline.kernels.blas import arithmetic
 from crystalline.model import ModelConfig, initialise
 from crystalline.training.atomic import recover
 from crystalline.training.checkpoint import load_checkpoint
@@ -25,7 +26,7 @@ from crystalline.training.footprint import Footprint, footprint, rows_in_a_shard
 from crystalline.training.memory import RunMemory
 from crystalline.training.plan import TreePlan, steps_planned
 from crystalline.training.progress import Progress
-from crystalline.training.resume import check_progress, check_same_run
+from crystalline.training.resume import check_progress, check_same_run, other_arithmetic
 from crystalline.training.run_folder import RunFolder, RunIdentity, check_output, run_folder_of
 from crystalline.training.sphere import Seat
 from crystalline.training.work import ShardWork
@@ -113,9 +114,12 @@ def prepare(
         data=corpus.name,
         data_paths=corpus.paths,
         vocab_size=model.vocab_size,
+        arithmetic=arithmetic(),
     )
     if checkpoint is not None:
         check_same_run(checkpoint, config, identity)
+        if (others := other_arithmetic(checkpoint, identity)) is not None:
+            LOGGER.warning("%s", others)
         per_epoch = steps_per_epoch(len(windows.train), train.batch_size)
         check_progress(checkpoint, steps_planned(per_epoch, train.epochs, train.steps))
     progress = checkpoint.progress if checkpoint is not None else Progress()

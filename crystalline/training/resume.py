@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from crystalline.training.checkpoint import Checkpoint
     from crystalline.training.run_folder import RunIdentity
 
-__all__ = ["NEUTRAL", "SavedRun", "check_progress", "check_same_run", "saved_corpus", "saved_run"]
+__all__ = [
+    "NEUTRAL",
+    "SavedRun",
+    "check_progress",
+    "check_same_run",
+    "other_arithmetic",
+    "saved_corpus",
+    "saved_run",
+]
 
 NEUTRAL: Final = frozenset(
     {
@@ -69,6 +77,20 @@ def check_same_run(
     ]
     if differences:
         raise SettingError(f"cannot go on from step {checkpoint.progress.step}: {'; '.join(differences)}")
+
+
+def other_arithmetic(checkpoint: Checkpoint, identity: RunIdentity) -> str | None:
+    """What to say when going on will give other last bits than a run that was never stopped; else None.
+
+    Other libraries, or another set of their kernels as on another processor, add up in another order.
+    """
+    before = checkpoint.record.get("arithmetic")
+    if not before or before == identity.arithmetic:
+        return None
+    return (
+        f"the run was computed by {before}, and is now by {identity.arithmetic}: it goes on, but not to the "
+        "same last bits"
+    )
 
 
 def check_progress(checkpoint: Checkpoint, planned: list[int]) -> None:

@@ -56,6 +56,7 @@ class RunIdentity:
         data: what the text is called.
         data_paths: the files and folders that it came from, absolute; None for text that came from none.
         vocab_size: most entries that the tokenizer was allowed.
+        arithmetic: the libraries that compute, see `arithmetic`.
     """
 
     train: TrainConfig
@@ -64,6 +65,7 @@ class RunIdentity:
     data: str = "text"
     data_paths: tuple[str, ...] | None = None
     vocab_size: int = 0
+    arithmetic: str = ""
 
     def record(self) -> dict[str, object]:
         """As it stands in progress.json."""
@@ -73,6 +75,7 @@ class RunIdentity:
             "data": self.data,
             "data_paths": None if self.data_paths is None else list(self.data_paths),
             "data_fingerprint": self.data_fingerprint,
+            "arithmetic": self.arithmetic,
         }
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import pytest
 from crystalline.data import Corpus
 from crystalline.errors import ModelFolderError, SettingError
 from crystalline.training import StepDone, TrainReport, load_checkpoint
+from crystalline.training import prepare as prepare_module
 from crystalline.training.resume import check_same_run
 from crystalline.training.run_folder import RunIdentity
 from tests.helpers.training import CORPUS, MODEL, report_of, settings, trainer_of
@@ -105,6 +107,18 @@ async def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
                 tokenizer_json=checkpoint.tokenizer_json.replace("the", "teh"),
             ),
         )
+
+
+async def test_other_libraries_are_named_because_they_give_other_last_bits(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stopped_after(2, settings(), tmp_path / "run")
+    await resumed(settings(), tmp_path / "run", tmp_path / "same")
+    assert not caplog.records
+    monkeypatch.setattr(prepare_module, "arithmetic", lambda: "numpy 0.0, abacus 1")
+    await resumed(settings(), tmp_path / "run", tmp_path / "other")
+    (record,) = caplog.records
+    assert re.search(r"computed by numpy [\d.]+, .*, and is now by numpy 0\.0, abacus 1", record.getMessage())
 
 
 def damage(checkpoint: Path) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from crystalline.bench import Blas, Machine, Products, Speed, advise, thread_counts
+from crystalline.bench import Machine, Products, Speed, advise, thread_counts
+from crystalline.kernels.blas import Blas
 
 
 def machine(processors: int, **changes: Any) -> Machine:
