@@ -1,6 +1,7 @@
 """What more spheres give: two beside one in turn, and then how the work is shared out among up to 25.
 
 usage: python tests/benchmarks/scaling.py [--pairs N] [--steps N] [--spheres NUMBERS] [--sizes SIZES]
+           [--as-set]
 
 A pair is a process with one sphere and a process with two, and each second pair has the opposite order. A
 process counts with the median of its steps behind those of warm-up. Ratios are taken within a pair, and their
@@ -11,6 +12,9 @@ kind of sphere how many shards it has and which part of the time it computes, wa
 idle: least, mean, most. A control sphere passes work on; a resting one has no shard, because there are more
 spheres than shards. These shares are of the whole process, warm-up included, and have no goal: more spheres
 than cores wait for each other.
+
+Variables of the environment that hold OpenBLAS to other kernels than it would choose are taken out, and
+named, unless `--as-set` is given.
 
 Prints tables on standard error and one JSON object on standard output. Exit code 1 when two spheres are not
 1.85 times as fast as one, or a process failed; 2 for more steps than the text has; 130 after Ctrl-C.
@@ -29,7 +33,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from crystalline.training.plan import TreePlan
 from tests.benchmarks.cost.rounds import goals_table, table
-from tests.benchmarks.speed.options import at_least_one, begun, numbers, report
+from tests.benchmarks.speed.options import (
+    add_as_set,
+    at_least_one,
+    begun,
+    let_libraries_choose,
+    numbers,
+    report,
+)
 from tests.benchmarks.speed.ours import measured
 from tests.benchmarks.speed.sizes import SIZES
 from tests.benchmarks.speed.turns import in_turn, samples_of, speeds, times_as_fast
@@ -155,7 +166,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ChildError: a process failed.
     """
+    taken_out = let_libraries_choose(os.environ, as_set=options.as_set)
     return {
+        "taken_out": taken_out,
         "sizes": options.sizes,
         "pairs": options.pairs,
         "steps": options.steps,
@@ -172,6 +185,7 @@ def main() -> None:
     parser.add_argument("--steps", type=at_least_one, default=8, help="of each process, warm-up apart")
     parser.add_argument("--spheres", type=numbers, default=[1, 2, 4, 8, 12, 13, 25], help="with commas")
     parser.add_argument("--sizes", choices=SIZES, default="headline")
+    add_as_set(parser)
     options = parser.parse_args()
     report(lambda: run(options), show)
 

@@ -1,7 +1,7 @@
 """How fast a step of training is, beside PyTorch on the same cores.
 
 usage: python tests/benchmarks/train.py [--sizes NAMES] [--rounds N] [--steps N] [--ways NAMES]
-           [--peer-python PYTHON]
+           [--peer-python PYTHON] [--as-set]
 
 Ways: `ours`, two spheres with one BLAS thread each; `eager` and `compile`, PyTorch with two threads; `ddp`,
 two processes of PyTorch with one thread each, which add their gradients over gloo. All compute in fp32, on
@@ -11,6 +11,9 @@ the median of its steps behind those of warm-up. Ratios are taken within a round
 ratio of the best steps stands beside it. Ours learns the built-in text, and the vocabulary that this gives is
 what the others get; theirs are random ids. The time of a step of ours is that between two events, with all
 that lies between steps; `alone_ms` is what it says of itself.
+
+Each library chooses its kernels for the processor itself: variables of the environment that hold OpenBLAS,
+MKL or oneDNN to older ones are taken out, and named, unless `--as-set` is given.
 
 Sizes (V, D x layers, T, sequences): `headline` 10,000, 256 x 6, 128, 36; `tiny` 4,096, 64 x 2, 128, 36;
 `large` 10,000, 512 x 8, 128, 36; `long` 10,000, 256 x 6, 512, 12.
@@ -34,7 +37,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from tests.benchmarks.cost.rounds import goals_table, table
 from tests.benchmarks.speed.child import ChildError, answer_of
-from tests.benchmarks.speed.options import at_least_one, begun, names_of, report
+from tests.benchmarks.speed.options import (
+    add_as_set,
+    at_least_one,
+    begun,
+    let_libraries_choose,
+    names_of,
+    report,
+)
 from tests.benchmarks.speed.ours import measured
 from tests.benchmarks.speed.sizes import SIZES
 from tests.benchmarks.speed.turns import differences, in_turn, samples_of, speeds, times_as_fast
@@ -154,6 +164,7 @@ def options_of() -> argparse.Namespace:
     parser.add_argument(
         "--peer-python", default=sys.executable, help="the Python that torch is installed for"
     )
+    add_as_set(parser)
     return parser.parse_args()
 
 
@@ -163,10 +174,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ChildError: a peer cannot run, or a process failed.
     """
+    taken_out = let_libraries_choose(os.environ, as_set=options.as_set)
     version = check(options.peer_python, options.ways)
     with tempfile.TemporaryDirectory() as cache:
         sizes = {name: findings(name, measure(name, options, cache)) for name in options.sizes}
     return {
+        "taken_out": taken_out,
         "rounds": options.rounds,
         "steps": options.steps,
         "cores": os.cpu_count(),

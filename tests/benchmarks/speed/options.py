@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from tests.benchmarks.speed.child import ChildError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, MutableMapping
 
-__all__ = ["at_least_one", "begun", "names_of", "numbers", "report"]
+__all__ = ["add_as_set", "at_least_one", "begun", "let_libraries_choose", "names_of", "numbers", "report"]
 
 _INTERRUPTED = 130
+_PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 
 
 def at_least_one(text: str) -> int:
@@ -27,6 +28,28 @@ def at_least_one(text: str) -> int:
 def numbers(text: str) -> list[int]:
     """Parse counts with commas between them."""
     return [at_least_one(word) for word in text.split(",")]
+
+
+def add_as_set(parser: argparse.ArgumentParser) -> None:
+    """Add the option that keeps the environment as it is."""
+    parser.add_argument(
+        "--as-set",
+        action="store_true",
+        help=f"leave {', '.join(_PINS)} as they are in the environment",
+    )
+
+
+def let_libraries_choose(environment: MutableMapping[str, str], *, as_set: bool) -> dict[str, str]:
+    """Take out what holds a library of arithmetic to some of its kernels: each is to choose for itself.
+
+    Returns:
+        What was taken out; nothing with `as_set`.
+    """
+    found = {} if as_set else {name: environment.pop(name) for name in _PINS if name in environment}
+    if found:
+        pins = ", ".join(f"{name}={value}" for name, value in found.items())
+        print(f"without {pins}, which is set here: --as-set keeps it", file=sys.stderr)
+    return found
 
 
 def names_of(known: Iterable[str]) -> Callable[[str], list[str]]:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.benchmarks import scaling
 from tests.benchmarks.cost.rounds import Goal, goals_table
+from tests.benchmarks.speed.options import let_libraries_choose
 from tests.benchmarks.speed.turns import differences, in_turn, samples_of, speeds, times_as_fast
 from tests.benchmarks.train import findings, show
 
@@ -139,3 +140,16 @@ def test_two_spheres_must_be_nearly_twice_as_fast_as_one(two_s: float, *, reache
     assert found["goals_reached"] is reached
     assert found["ways"]["two"]["tokens_per_s_median"] == round(100 / two_s)
     assert "two_to_one" in scaling.show(found)
+
+
+def test_libraries_choose_their_kernels_unless_the_environment_is_to_count(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pinned = {"OPENBLAS_CORETYPE": "Haswell", "PATH": "/bin"}
+    assert let_libraries_choose(pinned, as_set=True) == {}
+    assert pinned == {"OPENBLAS_CORETYPE": "Haswell", "PATH": "/bin"}
+    assert not capsys.readouterr().err
+    assert let_libraries_choose(pinned, as_set=False) == {"OPENBLAS_CORETYPE": "Haswell"}
+    assert pinned == {"PATH": "/bin"}
+    assert "OPENBLAS_CORETYPE=Haswell" in capsys.readouterr().err
+    assert let_libraries_choose(pinned, as_set=False) == {}
