@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -26,6 +27,7 @@ from crystalline.data import batch_indices, cut_into_shards, epoch_order, steps_
 from crystalline.errors import NonFiniteError, OutputError
 from crystalline.model import layout_of, name_at, weights_sha256
 from crystalline.optim import clip_scale, global_norm, learning_rate
+from crystalline.training.ahead import ahead
 from crystalline.training.archive import WRITE_S, Archive
 from crystalline.training.events import EpochDone, SphereTime, StepDone
 from crystalline.training.failures import own_error
@@ -52,7 +54,7 @@ from crystalline.training.spikes import is_spike
 from crystalline.training.team import Team
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
     from actors import JobToken, Request
     from crystalline.data import Windows
@@ -181,17 +183,20 @@ class Root(Actor):
         order = epoch_order(len(self._windows.train), self._train.seed, epoch)
         usage = self._usage.copy()
         progress, planned = self._progress.begun(epoch), self._steps[epoch - 1]
-        for at in range(progress.step_in_epoch, planned):
-            indices = self._windows.train[batch_indices(order, at, self._train.batch_size)]
-            done = await self._step(epoch, indices, ctx)
-            progress = self._progress = progress.after(done)
-            self._tokens += done.tokens
-            self._seconds += done.seconds
-            self._record(step_record(done))
-            ctx.tell(self._settings.listener, done)
-            self._check_skipped(done)
-            if at + 1 < planned and self._save_is_due():  # after the last one, the epoch's end is saved
-                await self._keep(ctx)
+        left = range(progress.step_in_epoch, planned)
+        wanted = (self._windows.train[batch_indices(order, at, self._train.batch_size)] for at in left)
+        async with aclosing(self._batches(wanted, ctx)) as batches:
+            async for shards in batches:
+                done = await self._step(epoch, shards, ctx)
+                progress = self._progress = progress.after(done)
+                self._tokens += done.tokens
+                self._seconds += done.seconds
+                self._record(step_record(done))
+                ctx.tell(self._settings.listener, done)
+                self._check_skipped(done)
+                # After the last one, the epoch's end is saved.
+                if progress.step_in_epoch < planned and self._save_is_due():
+                    await self._keep(ctx)
         usage = freeze(self._usage - usage)
         report = EpochReport(
             epoch,
@@ -206,7 +211,7 @@ class Root(Actor):
         self._record(epoch_record(report))
         return report
 
-    async def _step(self, epoch: int, indices: Array, ctx: Context) -> StepDone:
+    async def _step(self, epoch: int, shards: Shards, ctx: Context) -> StepDone:
         """Take one optimizer step, or skip it if the settings say so.
 
         Raises:
@@ -215,7 +220,7 @@ class Root(Actor):
         """
         begun_s = time.perf_counter()
         step = self._progress.step + 1
-        batch = _Batch(epoch, step, self._cut(indices))
+        batch = _Batch(epoch, step, shards)
         before = self._usage.copy()
         rate = learning_rate(
             step - 1, peak=self._train.lr, warmup_steps=self._train.warmup, total_steps=self._steps_in_run
@@ -335,12 +340,17 @@ class Root(Actor):
         """
         held_out = self._windows.validation
         total, tokens = 0.0, 0
-        for at in range(steps_per_epoch(len(held_out), self._train.batch_size)):
-            batch = _Batch(epoch, at, self._cut(batch_indices(held_out, at, self._train.batch_size)))
-            whole = EvaluateShards(epoch, at, self._memory.version, 0, batch.shards)
-            parts = await gather(ctx, self._team, whole)
-            total += _ordered_sum(np.concatenate([part.losses for part in parts]))
-            tokens += batch.tokens
+        numbers = range(steps_per_epoch(len(held_out), self._train.batch_size))
+        wanted = (batch_indices(held_out, at, self._train.batch_size) for at in numbers)
+        async with aclosing(self._batches(wanted, ctx)) as batches:
+            at = 0
+            async for shards in batches:
+                batch = _Batch(epoch, at, shards)
+                whole = EvaluateShards(epoch, at, self._memory.version, 0, shards)
+                parts = await gather(ctx, self._team, whole)
+                total += _ordered_sum(np.concatenate([part.losses for part in parts]))
+                tokens += batch.tokens
+                at += 1
         if not math.isfinite(total):
             raise NonFiniteError(
                 f"epoch {epoch}: the loss on the held-out text is {total}; no checkpoint of these weights is "
@@ -348,7 +358,12 @@ class Root(Actor):
             )
         return total / tokens if tokens else None
 
-    def _cut(self, indices: Array) -> Shards:
+    def _batches(self, wanted: Iterable[Array], ctx: Context) -> AsyncGenerator[Shards]:
+        """Batches by the indices of their windows, each read from the text while the one before is used."""
+        limit_s = self._train.job_timeout_s
+        return ahead(lambda indices: ctx.offload_within(limit_s, self._cut, indices), wanted)
+
+    def _cut(self, _token: JobToken, indices: Array) -> Shards:
         """A batch, cut into shards by symmetry group, evenly."""
         inputs, targets = self._windows.batch(indices)
         rows = cut_into_shards(np.where(targets >= 0, inputs, -1), self._train.shards)  # padding has no vote

@@ -48,6 +48,8 @@ def test_a_model_of_several_slices_has_the_same_bits_as_well(text: Path, tmp_pat
         options = (
             "--dim",
             "128",
+            "--ffn-dim",
+            "1280",
             "--steps",
             "4",
             "--spheres",

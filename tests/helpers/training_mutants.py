@@ -62,7 +62,7 @@ TRAINING_MUTANTS: Final = (
                 Root,
                 "_steps_of",
                 _STEP,
-                f"self._progress = replace(progress, step=progress.step + 1)\n        {_STEP}",
+                f"self._progress = replace(progress, step=progress.step + 1); {_STEP}",
             ),
             Change(Root, "_step", "step = self._progress.step + 1", "step = self._progress.step"),
         ),

@@ -53,6 +53,7 @@ IDENTITY = RunIdentity(
     data="a text",
     data_paths=("/a/text",),
     vocab_size=300,
+    arithmetic="numpy 2, abacus 1",
 )
 
 
@@ -169,6 +170,7 @@ def test_progress_records_what_the_run_was(tmp_path: Path) -> None:
         "data": "a text",
         "data_paths": ["/a/text"],
         "data_fingerprint": "f00d",
+        "arithmetic": "numpy 2, abacus 1",
     }
     assert load_checkpoint(tmp_path / "out").record == record
 
