@@ -18,6 +18,7 @@ from crystalline.training.work import ShardWork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from crystalline.model import ModelConfig
     from tests.benchmarks.exact.sizes import Sizes
@@ -150,9 +151,9 @@ class TimedWork(ShardWork):
 
 
 async def measure(
-    sizes: Sizes, spheres: int, steps: int, tell: Callable[[StepDone], None]
+    sizes: Sizes, spheres: int, steps: int, out: Path, tell: Callable[[StepDone], None]
 ) -> list[StepTimes]:
-    """Train for so many steps; return what was seen of each."""
+    """Train for so many steps with a run folder, which must not be there; return what was seen of each."""
     arithmetic, batches = Stopwatch(), Stopwatch()
     made: list[TimedWork] = []
 
@@ -170,7 +171,7 @@ async def measure(
             (Root, "_cut", batches.around(Root._cut)),
         ]:
             stack.enter_context(mock.patch.object(owner, name, timed))
-        async with Trainer(sizes.model, train, sizes.corpus()) as trainer:
+        async with Trainer(sizes.model, train, sizes.corpus(), out=out) as trainer:
             ended_s = time.perf_counter()
             async for event in trainer.events():
                 if isinstance(event, StepDone):
