@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from typing import TYPE_CHECKING, Final
 
@@ -35,7 +36,7 @@ def make_bench(venv: Path, **codes: int) -> tuple[int, list[str], str]:
     for stamp in (".installed-dev", ".installed-peers"):
         (venv / stamp).touch()
     done = subprocess.run(
-        ["make", "bench", f"VENV={venv}"],
+        [shutil.which("make") or "make", "bench", f"VENV={venv}"],
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
         capture_output=True,

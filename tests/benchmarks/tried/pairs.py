@@ -297,7 +297,7 @@ def _gradient_sums() -> Pair:
     )
 
 
-PAIRS: Final = {
+PAIRS: Final[dict[str, Callable[[], Pair]]] = {
     "sigmoid": _sigmoid,
     "norm": _norm,
     "row-sums": _row_sums,
