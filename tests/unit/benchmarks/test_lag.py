@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
 from crystalline.data import Corpus
 from crystalline.model import ModelConfig
+from crystalline.training import EpochDone, Event, Trainer
 from tests.benchmarks import lag
 from tests.benchmarks.lag import measure, overdue, show
 from tests.helpers.texts import words
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 MODEL = ModelConfig(vocab_size=290, dim=16, layers=1, heads=2, ffn_dim=32, seq_len=16)
 
@@ -33,6 +38,30 @@ async def test_a_text_with_fewer_steps_than_asked_ends_the_ticker_as_well() -> N
     assert str(found["arithmetic"]).startswith("numpy ")
     assert [line.split()[0] for line in show(found).splitlines()] == ["the", "idle", "training"]
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_what_comes_after_the_last_step_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    async def tick(_period_s: float, delays_s: list[float]) -> None:
+        delays_s.append(0.0)
+        seen.append("ticking")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("ended")
+
+    class Heard(Trainer):
+        async def events(self) -> AsyncIterator[Event]:
+            async for event in super().events():
+                if isinstance(event, EpochDone):
+                    seen.append("epoch done")
+                yield event
+
+    monkeypatch.setattr(lag, "tick", tick)
+    monkeypatch.setattr(lag, "Trainer", Heard)
+    await measure(2, 100_000, 1.0, model=MODEL, corpus=Corpus.from_text(words(30_000)), quiet_s=0.01)
+    assert seen == ["ticking", "ended", "ticking", "ended", "epoch done"]
 
 
 async def test_a_measurement_that_is_cancelled_leaves_no_ticker_behind(
