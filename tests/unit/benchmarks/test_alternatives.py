@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from crystalline.kernels.attention import attention, attention_backward, attenti
 from crystalline.kernels.rms_norm import rms_norm, rms_norm_backward
 from crystalline.kernels.swiglu import swiglu
 from crystalline.optim import adamw
+from tests.benchmarks import alternatives
 from tests.benchmarks.alternatives import KEPT, TRIED, findings, sample, show
 from tests.benchmarks.tried import pairs
 from tests.benchmarks.tried.pairs import PAIRS, Pair
@@ -137,6 +140,17 @@ def test_short_slices_have_blocks_of_half_their_length(
     seen.clear()
     pair.kept()
     assert Counter(seen).most_common(1)[0][0] == (262_144, 262_144)
+
+
+def test_ctrl_c_ends_it_without_an_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(alternatives, "sample", Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr(sys, "argv", ["alternatives.py", "--only", "row-sums"])
+    with pytest.raises(SystemExit) as ended:
+        alternatives.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr() == ("", "interrupted\n")
 
 
 def test_above_one_means_that_what_was_kept_is_faster() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,6 +40,23 @@ async def test_a_text_with_fewer_steps_than_asked_ends_the_ticker_as_well() -> N
     assert str(found["arithmetic"]).startswith("numpy ")
     assert [line.split()[0] for line in show(found).splitlines()] == ["the", "idle", "training"]
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize(("p99_ms", "code"), [(10.0, 0), (10.01, 1)])
+def test_the_99th_percentile_is_judged(
+    p99_ms: float, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    delays = {"ticks": 1, "p50_ms": 1.0, "p99_ms": p99_ms, "max_ms": 20.0}
+
+    async def measured(*_: object) -> dict[str, object]:
+        return {"idle": {**delays, "p99_ms": 0.0}, "training": delays}
+
+    monkeypatch.setattr(lag, "measure", measured)
+    monkeypatch.setattr(sys, "argv", ["lag.py"])
+    with pytest.raises(SystemExit) as ended:
+        lag.main()
+    assert ended.value.code == code
+    assert json.loads(capsys.readouterr().out)["goal_reached"] is (code == 0)
 
 
 async def test_what_comes_after_the_last_step_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,6 +155,11 @@ def test_two_spheres_must_be_nearly_twice_as_fast_as_one(two_s: float, *, reache
     assert "two_to_one" in scaling.show(found)
 
 
+@pytest.mark.parametrize("name", ["DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS"])
+def test_what_holds_pytorch_back_is_taken_out(name: str) -> None:
+    assert let_libraries_choose({name: "x", "PATH": "/bin"}, as_set=False) == {name: "x"}
+
+
 def test_libraries_choose_their_kernels_unless_the_environment_is_to_count(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
