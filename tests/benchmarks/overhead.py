@@ -15,11 +15,13 @@ threads have, twice the wall time of a step, is divided into
   additions   sums of gradients within a sphere, over its tree nodes;
   reduction   sums over the spheres, slice by slice, and their squares;
   checks      what jobs do besides, such as looking for numbers that are not finite;
-  batch       Root makes the next batch: gathers windows, cuts them into shards;
-  messages    all else while a thread has no job: messages, the event loop, threads that wake up, metrics;
+  messages    all else while a thread has no job: messages, the event loop, threads that wake up, metrics, and
+              a batch that is not ready;
   imbalance   a thread that has done its part waits for the other one.
 Overhead is all of that but arithmetic and imbalance: the parts of a step are equally large, so that one
-thread waits for the other as long as the machine gives it less time. That stands beside.
+thread waits for the other as long as the machine gives it less time. That stands beside, and so do the
+milliseconds in which the next batch is made, in a third thread: what it takes from the two, they seem to need
+themselves.
 
 With `--profile N` nothing is judged: empty steps with N spheres run under cProfile, whose table is printed.
 
@@ -96,6 +98,7 @@ def real_findings(steps: Sequence[StepTimes]) -> dict[str, Any]:
         "real": {
             "steps": len(steps),
             "step_ms": round(statistics.median(step.wall_s for step in steps) * 1e3, 2),
+            "batch_beside_ms": round(statistics.median(step.batch_s for step in steps) * 1e3, 3),
             "share": {part: round(sum(of[part] for of in parts) / had_s, 5) for part in PARTS},
             "ms_a_step": {
                 part: round(sum(of[part] for of in parts) / len(steps) / THREADS * 1e3, 3) for part in PARTS
@@ -116,6 +119,7 @@ def show(found: Mapping[str, Any]) -> str:
     for name, goal in found["goals"].items():
         word = "reached" if goal["reached"] else "MISSED"
         lines.append(f"{name}: {goal['figure']}, best {goal['of_bests']}, goal {goal['at_most']}: {word}")
+    lines.append(f"the next batch is made beside a step, in {real['batch_beside_ms']} ms")
     parts = [
         table(["spheres, empty steps", "median ms", "best ms"], empty),
         table([f"a step of {real['step_ms']} ms, {THREADS} threads", "ms", "share"], rows),

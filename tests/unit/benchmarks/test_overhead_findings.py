@@ -40,9 +40,8 @@ def test_the_parts_of_a_step_are_what_the_threads_have() -> None:
     assert parts["additions"] == pytest.approx(0.75)
     assert parts["reduction"] == pytest.approx(0.9)
     assert parts["checks"] == pytest.approx(1.0)
-    assert parts["batch"] == pytest.approx(0.2)
     assert parts["imbalance"] == pytest.approx(2.1)
-    assert parts["messages"] == pytest.approx(1.2)
+    assert parts["messages"] == pytest.approx(1.4)
 
 
 @pytest.mark.parametrize(("batch_s", "reached"), [(0.0, True), (0.5, False)])
@@ -53,12 +52,14 @@ def test_overhead_is_judged_without_what_one_thread_waits_for_the_other(
     found = overhead.real_findings([StepTimes(10.1 + batch_s, batch_s, jobs)] * 3)
     assert found["goals"]["overhead_share"].reached is reached
     assert found["real"]["share"]["imbalance"] > 0.15
+    assert found["real"]["batch_beside_ms"] == batch_s * 1e3
 
 
 async def test_every_step_writes_its_line_and_no_checkpoint_comes_between(tmp_path: Path) -> None:
     corpus, steps = text_of(6), 6
     intervals = await intervals_of(2, corpus, steps - 2, 2, tmp_path / "empty")
-    await measure(SIZES["tiny"], 2, steps, tmp_path / "real", lambda _: None)
+    real = await measure(SIZES["tiny"], 2, steps, tmp_path / "real", lambda _: None)
+    assert sum(step.batch_s for step in real) > 0, "the batches are made elsewhere: they are to be seen"
     assert len(intervals) == steps - 2
     for run in ("empty", "real"):
         lines = [json.loads(line) for line in (tmp_path / run / "metrics.jsonl").read_text().splitlines()]
