@@ -7,7 +7,7 @@ with one BLAS thread. A round runs both once; each second round has the opposite
 within a round, and their median counts; the ratio of the best samples stands beside it. Above 1 the way that
 was kept is the faster one.
 
-Prints a table on standard error and one JSON object on standard output.
+Prints a table on standard error and one JSON object on standard output. Exit code 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from threadpoolctl import threadpool_limits
 
+from crystalline.kernels.blas import arithmetic
 from tests.benchmarks.cost.rounds import Samples, ratio, ratio_of_bests, table
 from tests.benchmarks.tried.pairs import PAIRS
 
@@ -39,6 +40,8 @@ def sample(pair: Pair, rounds: int) -> Samples:
     ways = [(KEPT, pair.kept), (TRIED, pair.tried)]
     for number in range(rounds + 1):
         for cell, run in ways if number % 2 else reversed(ways):
+            if pair.prepare is not None:
+                pair.prepare()
             begun_s = time.perf_counter()
             run()
             if number:
@@ -75,12 +78,16 @@ def main() -> None:
     if options.rounds < 1:
         parser.error(f"--rounds is {options.rounds}: choose 1 or more")
     found = {}
-    with threadpool_limits(limits=1, user_api="blas"):
-        for name in options.only:
-            pair = PAIRS[name]()
-            found[name] = findings(pair, sample(pair, options.rounds))
+    try:
+        with threadpool_limits(limits=1, user_api="blas"):
+            for name in options.only:
+                pair = PAIRS[name]()
+                found[name] = findings(pair, sample(pair, options.rounds))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     print(show(found), file=sys.stderr)
-    print(json.dumps({"rounds": options.rounds, "pairs": found}))
+    print(json.dumps({"rounds": options.rounds, "arithmetic": arithmetic(), "pairs": found}))
 
 
 if __name__ == "__main__":

@@ -19,8 +19,13 @@ Progress and tables go to standard error, one JSON object to standard output. Wi
 each part once it is measured, and parts that are in it are not measured again: an interrupted run goes on
 where it was, but for the part under way. Measuring everything takes hours.
 
-Exit code 1 when the text is below 73 MB, an epoch was not whole, the loss on held-out text did not fall, or
-the two trainings ended with other weights; 2 when something is missing or cannot be used; 130 after Ctrl-C.
+Variables of the environment that hold OpenBLAS, MKL or oneDNN to other kernels than they would choose are
+taken out, and named, unless `--as-set` is given; with each part stands what was taken out, and which
+libraries computed.
+
+Exit code 1 when the text is below 73 MB, an epoch was not whole, the loss on held-out text did not fall, the
+two trainings ended with other weights, or one of these was not measured; 2 when something is missing or
+cannot be used; 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -52,9 +57,10 @@ from tests.benchmarks.large.processes import ProcessError, answer_of
 from tests.benchmarks.large.record import Record, RecordError
 from tests.benchmarks.large.tables import markdown, plain_tables
 from tests.benchmarks.large.text import TextError, debian_text, manifest_of
+from tests.benchmarks.speed.options import add_as_set, let_libraries_choose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tests.benchmarks.large.text import Manifest
 
@@ -73,6 +79,7 @@ class Setting(NamedTuple):
     """What is the same for every part."""
 
     text: list[str]
+    taken_out: Mapping[str, str]  # of the environment
     model: ModelConfig
     train: TrainConfig
     work: Path
@@ -99,7 +106,8 @@ class Setting(NamedTuple):
             "steps": self.steps,
         }
         settings = {"CRYSTALLINE_CACHE": str(self.tokens)}
-        return answer_of([sys.executable, str(CHILD), json.dumps(task)], settings=settings)
+        found = answer_of([sys.executable, str(CHILD), json.dumps(task)], settings=settings)
+        return {**found, "taken_out": self.taken_out}
 
     def torch(self, *words: str) -> dict[str, Any]:
         """Run the peer and return its answer.
@@ -121,7 +129,8 @@ class Setting(NamedTuple):
             "warm": WARM,
         }
         pairs = [word for name, size in sizes.items() for word in (f"--{name}", str(size))]
-        return answer_of([self.peer_python, str(TORCH), "--mode", "eager", "--with-parent", *pairs, *words])
+        command = [self.peer_python, str(TORCH), "--mode", "eager", "--with-parent", *pairs, *words]
+        return {**answer_of(command), "taken_out": self.taken_out}
 
 
 class Job(NamedTuple):
@@ -200,6 +209,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         SettingError: sizes do not fit together.
         TextError: the text is not to be had.
     """
+    taken_out = let_libraries_choose(os.environ, as_set=options.as_set)
     model = ModelConfig(
         vocab_size=options.vocab_size,
         dim=options.dim,
@@ -212,7 +222,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         epochs=1, batch_size=options.batch_size, lr=options.lr, val_fraction=options.val_fraction
     )
     if "steps" in options.parts and "torch" in options.peers:
-        Setting([], model, train, options.work, options.peer_python, 1).torch("--check")
+        Setting([], taken_out, model, train, options.work, options.peer_python, 1).torch("--check")
     paths, manifest = the_text(options)
     hashes = [entry["sha256"] for entry in manifest["sources"]]
     identity = {
@@ -224,7 +234,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     }
     record = Record(identity, options.out)
     text = [str(path.absolute()) for path in paths]
-    setting = Setting(text, model, train, options.work, options.peer_python, options.steps_of_peers)
+    setting = Setting(
+        text, taken_out, model, train, options.work, options.peer_python, options.steps_of_peers
+    )
     measure(jobs(setting, options), record)
     return findings(
         record.parts,
@@ -290,6 +302,7 @@ def options_of() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=36)
     parser.add_argument("--lr", type=float, default=TrainConfig().lr)
     parser.add_argument("--val-fraction", type=float, default=0.002)
+    add_as_set(parser)
     return parser.parse_args()
 
 

@@ -31,6 +31,7 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
+from crystalline.kernels.blas import arithmetic
 from crystalline.training import StepDone, Trainer, prepare
 from tests.benchmarks.cost.rounds import Goal, Samples, ratio, ratio_of_bests, table
 from tests.benchmarks.exact.accumulation import OTHERS, TREE, TakingTurns, way_of
@@ -141,7 +142,7 @@ def main() -> None:
     steps = asyncio.run(measure(SIZES[options.sizes], options.against, options.spheres, options.rounds))
     found = findings(samples_of(steps, options.against), options.against)
     print(show(found), file=sys.stderr)
-    print(json.dumps({**vars(options), "cores": os.cpu_count(), **found}))
+    print(json.dumps({**vars(options), "cores": os.cpu_count(), "arithmetic": arithmetic(), **found}))
     sys.exit(0 if found["goal_reached"] else 1)
 
 

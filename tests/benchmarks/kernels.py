@@ -8,12 +8,13 @@ by as many threads at once as there are spheres: float32 matrix products, and by
 block as it always runs, and one with clocks around the kernels; every second round has the opposite order.
 
 The fraction of the limit is that of blocks without clocks: operations of matrix products that the steps
-needed, per second, over the limit, the higher one of those measured before and behind the block. The median
-over the rounds counts; the best step over the best limit stands beside it. Kernels, and the table of where
-the rest goes, are from blocks with clocks.
+needed, per second, over the limit, the higher one of those measured before and behind the block. A step takes
+from the end of the one before to its own, as a program hears of them: what lies between steps is within. The
+median over the rounds counts; the best step over the best limit stands beside it. Kernels, and the table of
+where the rest goes, are from blocks with clocks, and held to their limit in the same way.
 
 Prints tables on standard error and one JSON object on standard output. Exit code 1 when the fraction with
-several spheres is below 0.70. Let nothing else run meanwhile.
+several spheres is below 0.70; 2 for more spheres than cores. Let nothing else run meanwhile.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ import json
 import os
 import statistics
 import sys
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from unittest import mock
@@ -34,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from crystalline.bench import Effort, bandwidth, forward_flops, sgemm, this_machine, training_flops
 from crystalline.errors import CrystallineError
+from crystalline.kernels.blas import arithmetic
 from crystalline.training import StepDone, Trainer, prepare
 from tests.benchmarks.anatomy.account import Steps, kernel_rows, where_it_goes
 from tests.benchmarks.anatomy.clocks import Clocks, Row, merged
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
 
 GOAL: Final = 0.70
 SHARDS: Final = 12
+SPHERES_MAX: Final = 4
 
 
 @dataclass
@@ -60,10 +64,11 @@ class Seen:
         schedule: of its steps.
         spheres: that trained.
         config: sizes of the model, with the vocabulary that the text gave.
-        steps: all of them, in order.
+        steps: all of them, in order. Their seconds are from the end of one to that of the next.
         products: measured at each gate.
         memory: likewise.
         rows: from the clocks.
+        ended_s: when the last step was heard to have ended; before the first, when the training began.
     """
 
     schedule: Schedule
@@ -73,6 +78,16 @@ class Seen:
     products: list[Products] = field(default_factory=list)
     memory: list[Bandwidth] = field(default_factory=list)
     rows: Mapping[str, Row] = field(default_factory=dict)
+    ended_s: float = 0.0
+
+    def hear(self, event: StepDone, at_s: float) -> None:
+        """A step has ended. What lies between steps belongs to it, which its own seconds leave out."""
+        self.steps.append(replace(event, seconds=at_s - self.ended_s))
+        self.ended_s = at_s
+
+    def limit_gflops(self, block: int) -> float:
+        """The limit of a block: the higher one of those measured before and behind it."""
+        return max(products.gflops for products in self.products[block : block + 2])
 
 
 async def measure(sizes: Sizes, spheres: int, schedule: Schedule, effort: Effort) -> Seen:
@@ -100,10 +115,10 @@ async def measure(sizes: Sizes, spheres: int, schedule: Schedule, effort: Effort
     try:
         with mock.patch.object(prepare, "ShardWork", make):
             async with Trainer(sizes.model, train, sizes.corpus()) as trainer:
-                seen.config = trainer.model_config
+                seen.config, seen.ended_s = trainer.model_config, time.perf_counter()
                 async for event in trainer.events():
                     if isinstance(event, StepDone):
-                        seen.steps.append(event)
+                        seen.hear(event, time.perf_counter())
                         progress(event, spheres)
     finally:
         clocks.take_off()
@@ -137,9 +152,8 @@ def fractions(seen: Seen) -> list[float]:
     for block in range(seen.schedule.blocks):
         if seen.schedule.clocked(block):
             continue
-        limit = max(products.gflops for products in seen.products[block : block + 2])
-        steps = steps_of(seen, {block})
-        found.append(statistics.median(map(gflops_of(seen), steps)) / limit)
+        rates = map(gflops_of(seen), steps_of(seen, {block}))
+        found.append(statistics.median(rates) / seen.limit_gflops(block))
     return found
 
 
@@ -165,7 +179,7 @@ def clocked_steps(seen: Seen) -> Steps:
         shards=SHARDS * len(steps),
         flops=tokens * training_flops(seen.config),
         attention_flops=tokens * 3 * forward_flops(seen.config)["attention"],
-        sgemm_gflops=statistics.median(seen.products[block].gflops for block in clocked),
+        sgemm_gflops=statistics.median(map(seen.limit_gflops, clocked)),
         gb_per_s=max(memory.best for memory in seen.memory),
     )
 
@@ -275,12 +289,18 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def spheres_for(cores: int) -> range:
+    """Numbers of spheres that can be asked for: each needs a core, or nothing is known of the limit."""
+    return range(1, min(SPHERES_MAX, cores) + 1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sizes", choices=SIZES, default="large", help="as in exact/sizes.py")
-    parser.add_argument("--spheres", type=int, choices=(1, 2, 3, 4), default=2)
+    choices = spheres_for(os.cpu_count() or 1)
+    parser.add_argument("--spheres", type=int, choices=choices, default=min(2, choices[-1]))
     parser.add_argument("--rounds", type=positive, default=5)
     parser.add_argument("--steps", type=positive, default=3, help="that count in a block")
     parser.add_argument("--window-ms", type=positive, default=100, help="of a trial of the limits")
@@ -310,6 +330,7 @@ def main() -> None:
                 **vars(options),
                 "cores": os.cpu_count(),
                 "blas": [blas.kernels for blas in this_machine().blas],
+                "arithmetic": arithmetic(),
                 "trainings": trainings,
                 "goal_reached": goal_reached,
             }

@@ -14,7 +14,7 @@ what that costs shows in the time of a step.
 
 Prints a table on standard error and one JSON object on standard output. Exit code 1 when the peak is above
 1.25 of what is planned, or the growth above 2 % of the resident memory; 2 when there is nothing to read
-the resident memory from.
+the resident memory from, or a setting cannot be; 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -33,12 +32,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from tests.benchmarks.cost.rounds import Goal, table
 from tests.benchmarks.exact.sizes import SIZES
+from tests.benchmarks.large.processes import ProcessError, answer_of
 from tests.benchmarks.soaking.memory import STATM
+from tests.benchmarks.speed.options import spheres_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-ROOT: Final = Path(__file__).resolve().parents[2]
+CHILD: Final = Path(__file__).resolve().parent / "resident" / "child.py"
+LIMIT_S: Final = 600.0
+STEP_LIMIT_S: Final = 30.0
 GOAL_PEAK: Final = 1.25
 GOAL_GROWTH: Final = 0.02
 WARM: Final = 20
@@ -46,27 +49,31 @@ STEPS_MIN: Final = 2 * WARM
 MB: Final = 1e6
 
 
-def run(sizes: str, spheres: int, steps: int, out: str = "", *, recompute: bool = False) -> dict[str, Any]:
+def run(
+    sizes: str,
+    spheres: int,
+    steps: int,
+    out: str = "",
+    *,
+    recompute: bool = False,
+    limit_s: float | None = None,
+) -> dict[str, Any]:
     """Train in a new process, which ends with this one.
 
+    Args:
+        sizes: a name in SIZES.
+        spheres: that train.
+        steps: 0 prepares the text alone.
+        out: run folder; empty for none.
+        recompute: keep the inputs of layers alone.
+        limit_s: seconds after which it is killed; None is half a minute a step, and ten minutes.
+
     Raises:
-        SystemExit: it has failed, and has said why.
+        ProcessError: it has failed, and has said why; or took too long.
     """
     settings = [sizes, str(spheres), str(steps), out, str(int(recompute))]
-    words = [sys.executable, "-m", "tests.benchmarks.resident.child", *settings]
-    with subprocess.Popen(
-        words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            printed = process.stdout.read() if process.stdout is not None else ""
-        except BaseException:
-            process.kill()
-            raise
-        code = process.wait()
-    if code:
-        raise SystemExit(f"error: the training has ended with exit code {code}")
-    found: dict[str, Any] = json.loads(printed)
-    return found
+    limit_s = LIMIT_S + steps * STEP_LIMIT_S if limit_s is None else limit_s
+    return answer_of([sys.executable, str(CHILD), *settings], limit_s=limit_s)
 
 
 def growth(after_step: Sequence[int]) -> float | None:
@@ -90,6 +97,7 @@ def findings(found: Mapping[str, Any]) -> dict[str, Any]:
     }
     rising = slope(found["after_step"])
     return {
+        "arithmetic": found["arithmetic"],
         "steps_measured": len(found["after_step"]),
         "step_ms": round(found["step_s"] * 1e3, 1),
         "interpreter_mb": round(found["interpreter"] / MB, 1),
@@ -136,7 +144,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--steps", type=enough, default=500)
-    parser.add_argument("--spheres", type=int, default=2)
+    parser.add_argument("--spheres", type=spheres_of, default=2)
     parser.add_argument("--sizes", choices=SIZES, default="large")
     parser.add_argument("--files", action="store_true")
     parser.add_argument("--recompute", action="store_true")
@@ -149,6 +157,9 @@ def main() -> None:
             out = str(Path(folder) / "run") if options.files else ""
             steps = run(options.sizes, options.spheres, options.steps, out, recompute=options.recompute)
             found = findings(steps)
+    except ProcessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.code)
     except KeyboardInterrupt:
         sys.exit(130)
     print(show(found), file=sys.stderr)

@@ -2,10 +2,12 @@
 
 usage: python tests/benchmarks/overhead.py [--steps N] [--real-steps N] [--sizes SIZES] [--profile N]
 
-Two things are measured.
+Two things are measured, each with a run folder in a temporary place, where every step writes its line of
+metrics, as in use. Checkpoints are not written between the steps.
 
-Empty steps: the real Root, spheres, messages, threads, metrics in memory and commits, but jobs that compute
-nothing, for 1, 2, 12, 13 and 25 spheres. Milliseconds from the end of one step to that of the next.
+Empty steps: the real Root, spheres, archive, messages, threads, metrics and commits, but jobs that compute
+nothing, for 1, 2, 12, 13 and 25 spheres. Milliseconds from the end of one step to that of the next. A batch
+has the 36 x 128 tokens of a real one, the model next to nothing.
 
 Real steps, at headline sizes unless others are asked for, with a sphere on each of two threads. What the two
 threads have, twice the wall time of a step, is divided into
@@ -13,11 +15,13 @@ threads have, twice the wall time of a step, is divided into
   additions   sums of gradients within a sphere, over its tree nodes;
   reduction   sums over the spheres, slice by slice, and their squares;
   checks      what jobs do besides, such as looking for numbers that are not finite;
-  batch       Root makes the next batch: gathers windows, cuts them into shards;
-  messages    all else while a thread has no job: messages, the event loop, threads that wake up, metrics;
+  messages    all else while a thread has no job: messages, the event loop, threads that wake up, metrics, and
+              a batch that is not ready;
   imbalance   a thread that has done its part waits for the other one.
 Overhead is all of that but arithmetic and imbalance: the parts of a step are equally large, so that one
-thread waits for the other as long as the machine gives it less time. That stands beside.
+thread waits for the other as long as the machine gives it less time. That stands beside, and so do the
+milliseconds in which the next batch is made, in a third thread: what it takes from the two, they seem to need
+themselves.
 
 With `--profile N` nothing is judged: empty steps with N spheres run under cProfile, whose table is printed.
 
@@ -35,15 +39,18 @@ import os
 import pstats
 import statistics
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
+from crystalline.kernels.blas import arithmetic
 from tests.benchmarks.cost.rounds import Goal, table
 from tests.benchmarks.exact.sizes import SIZES
-from tests.benchmarks.overheads.empty import intervals_of
+from tests.benchmarks.overheads.empty import intervals_of, text_of
 from tests.benchmarks.overheads.shares import PARTS, measure, parts_of
+from tests.benchmarks.speed.options import spheres_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,6 +98,7 @@ def real_findings(steps: Sequence[StepTimes]) -> dict[str, Any]:
         "real": {
             "steps": len(steps),
             "step_ms": round(statistics.median(step.wall_s for step in steps) * 1e3, 2),
+            "batch_beside_ms": round(statistics.median(step.batch_s for step in steps) * 1e3, 3),
             "share": {part: round(sum(of[part] for of in parts) / had_s, 5) for part in PARTS},
             "ms_a_step": {
                 part: round(sum(of[part] for of in parts) / len(steps) / THREADS * 1e3, 3) for part in PARTS
@@ -111,6 +119,7 @@ def show(found: Mapping[str, Any]) -> str:
     for name, goal in found["goals"].items():
         word = "reached" if goal["reached"] else "MISSED"
         lines.append(f"{name}: {goal['figure']}, best {goal['of_bests']}, goal {goal['at_most']}: {word}")
+    lines.append(f"the next batch is made beside a step, in {real['batch_beside_ms']} ms")
     parts = [
         table(["spheres, empty steps", "median ms", "best ms"], empty),
         table([f"a step of {real['step_ms']} ms, {THREADS} threads", "ms", "share"], rows),
@@ -126,21 +135,34 @@ def progress(event: StepDone) -> None:
         print(f"\rstep {event.step} of {event.steps}", end=end, file=sys.stderr)
 
 
-def profile(spheres: int, steps: int) -> None:
+def profile(spheres: int, steps: int, folder: Path) -> None:
     """Print where empty steps spend the event loop's time; the jobs' threads are not seen."""
-    profiler = cProfile.Profile()
+    corpus, profiler = text_of(steps + WARM_EMPTY), cProfile.Profile()
     profiler.enable()
-    asyncio.run(intervals_of(spheres, steps, WARM_EMPTY))
+    asyncio.run(intervals_of(spheres, corpus, steps, WARM_EMPTY, folder / "run"))
     profiler.disable()
     pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(40)
 
 
+def measured(options: argparse.Namespace, folder: Path) -> tuple[dict[int, list[float]], list[StepTimes]]:
+    """Empty steps by the number of spheres, and real ones; run folders are made in `folder`."""
+    corpus, steps = text_of(options.steps + WARM_EMPTY), options.real_steps + WARM_REAL
+    empty = {
+        spheres: asyncio.run(
+            intervals_of(spheres, corpus, options.steps, WARM_EMPTY, folder / f"empty-{spheres}")
+        )
+        for spheres in SPHERES
+    }
+    real = asyncio.run(measure(SIZES[options.sizes], THREADS, steps, folder / "real", progress))
+    return empty, real[WARM_REAL:]
+
+
 def at_least(least: int) -> Any:
-    """Parse a number of steps."""
+    """Parse a number."""
 
     def parse(text: str) -> int:
         if int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text} steps say nothing: choose {least} or more")
+            raise argparse.ArgumentTypeError(f"{text} say nothing: choose {least} or more")
         return int(text)
 
     return parse
@@ -155,24 +177,23 @@ def main() -> None:
     )
     parser.add_argument("--real-steps", type=at_least(3), default=40, help="likewise, with arithmetic")
     parser.add_argument("--sizes", choices=SIZES, default="large")
-    parser.add_argument("--profile", type=int, metavar="SPHERES")
+    parser.add_argument("--profile", type=spheres_of, metavar="SPHERES")
     options = parser.parse_args()
     try:
-        if options.profile:
-            profile(options.profile, options.steps)
-            return
-        empty = {
-            spheres: asyncio.run(intervals_of(spheres, options.steps, WARM_EMPTY)) for spheres in SPHERES
-        }
-        steps = asyncio.run(measure(SIZES[options.sizes], THREADS, options.real_steps + WARM_REAL, progress))
+        with tempfile.TemporaryDirectory() as folder:
+            if options.profile:
+                profile(options.profile, options.steps, Path(folder))
+                return
+            empty, real = measured(options, Path(folder))
     except KeyboardInterrupt:
         sys.exit(130)
-    first, second = empty_findings(empty), real_findings(steps[WARM_REAL:])
+    first, second = empty_findings(empty), real_findings(real)
     goals = {**first.pop("goals"), **second.pop("goals")}
     found = {**first, **second, "goals": {name: goal.report() for name, goal in goals.items()}}
     reached = all(goal.reached for goal in goals.values())
     print(show(found), file=sys.stderr)
-    print(json.dumps({**vars(options), "cores": os.cpu_count(), **found, "goal_reached": reached}))
+    machine = {"cores": os.cpu_count(), "arithmetic": arithmetic()}
+    print(json.dumps({**vars(options), **machine, **found, "goal_reached": reached}))
     sys.exit(0 if reached else 1)
 
 

@@ -43,7 +43,7 @@ from tests.benchmarks.speed.options import (
 )
 from tests.benchmarks.speed.ours import measured
 from tests.benchmarks.speed.sizes import SIZES
-from tests.benchmarks.speed.turns import in_turn, samples_of, speeds, times_as_fast
+from tests.benchmarks.speed.turns import arithmetic_of, in_turn, samples_of, speeds, times_as_fast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,6 +123,7 @@ def findings(runs: Sequence[Run], answers: Sequence[Answer]) -> dict[str, Any]:
     return {
         "parameters": runs[0][1]["parameters"],
         "tokens_per_step": tokens_per_step,
+        "arithmetic": arithmetic_of([*(answer for _, answer in runs), *answers]),
         "ways": speeds(samples, tokens_per_step),
         "step_ms": [(way, [round(s * 1e3, 1) for s in answer["step_s"]]) for way, answer in runs],
         "goals": {"two_to_one": goal.report()},

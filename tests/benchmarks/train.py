@@ -47,7 +47,14 @@ from tests.benchmarks.speed.options import (
 )
 from tests.benchmarks.speed.ours import measured
 from tests.benchmarks.speed.sizes import SIZES
-from tests.benchmarks.speed.turns import differences, in_turn, samples_of, speeds, times_as_fast
+from tests.benchmarks.speed.turns import (
+    arithmetic_of,
+    differences,
+    in_turn,
+    samples_of,
+    speeds,
+    times_as_fast,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,6 +140,7 @@ def findings(name: str, runs: Sequence[Run]) -> dict[str, Any]:
     }
     return {
         **{key: first[key] for key in ("vocab_size", "parameters", "tokens_per_step")},
+        "arithmetic": arithmetic_of(answer for _, answer in runs),
         "ways": ways,
         "goals": {goal: of.report() for goal, of in judged.items()},
         "step_ms": [(way, [round(s * 1e3, 1) for s in answer["step_s"]]) for way, answer in runs],

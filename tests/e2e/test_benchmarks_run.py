@@ -77,6 +77,7 @@ def test_exactness_is_measured_against_other_sums(against: str) -> None:
     code, found, table = run(str(BENCHMARKS / "exactness.py"), *words)
     assert list(found["ways"]) == ["tree", against]
     assert found["rounds"] == 5
+    assert found["arithmetic"].startswith("numpy ")
     assert found["ratio"]["at_most"] == (1.03 if against == "naive" else None)
     assert code == int(not found["goal_reached"])
     assert ("no goal" in table) == (against == "at_once")
@@ -101,6 +102,7 @@ def test_a_text_too_short_for_the_saves_is_an_error() -> None:
 def test_overhead_is_measured() -> None:
     words = ("--sizes", "tiny", "--steps", "10", "--real-steps", "3")
     code, found, table = run(str(BENCHMARKS / "overhead.py"), *words)
+    assert found["arithmetic"].startswith("numpy ")
     assert list(found["empty"]) == ["1", "2", "12", "13", "25"]
     assert sum(found["real"]["share"].values()) == pytest.approx(1.0, abs=1e-3)
     assert list(found["goals"]) == ["empty_ms_2", "empty_ms_25", "overhead_share"]
@@ -111,6 +113,7 @@ def test_overhead_is_measured() -> None:
 def test_memory_is_measured() -> None:
     code, found, table = run(str(BENCHMARKS / "memory.py"), "--sizes", "tiny", "--steps", "40", "--files")
     assert found["steps_measured"] == 40
+    assert found["arithmetic"].startswith("numpy ")
     assert found["peak_mb"] >= found["opened_mb"] > found["interpreter_mb"] > 0
     assert found["planned_mb"]["archive"] > 0
     assert code == int(not found["goal_reached"])
@@ -135,6 +138,38 @@ def test_too_few_steps_are_refused(words: tuple[str, ...]) -> None:
     )
     assert done.returncode == 2
     assert "say nothing" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("memory.py", "--spheres", "0"), "spheres is 0"),
+        (("overhead.py", "--profile", "-1"), "spheres is -1"),
+        (("scaling.py", "--spheres", "2,0"), "spheres is 0"),
+        (("lag.py", "--spheres", "0"), "spheres is 0"),
+        (("lag.py", "--steps", "2"), "say nothing"),
+        (("lag.py", "--period-ms", "0"), "choose a number > 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(words: tuple[str, ...], said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / words[0]), *words[1:]],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+def test_alternatives_are_measured() -> None:
+    words = ("--rounds", "2", "--only", "row-sums", "slices-one-thread")
+    code, found, table = run(str(BENCHMARKS / "alternatives.py"), *words)
+    assert list(found["pairs"]) == ["row-sums", "slices-one-thread"]
+    assert found["arithmetic"].startswith("numpy ")
+    assert code == 0
+    assert "one thread" in table
 
 
 def test_a_short_soak_breaks_no_law() -> None:

@@ -20,8 +20,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from threadpoolctl import threadpool_info
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from crystalline.data import (
@@ -34,6 +32,7 @@ from crystalline.data import (
     steps_per_epoch,
 )
 from crystalline.errors import CorpusError, CrystallineError, InputError
+from crystalline.kernels.blas import arithmetic
 from crystalline.model import ModelConfig, Parameters, Workspace, initialise, loss
 from crystalline.training import EpochDone, StepDone, TrainConfig, Trainer
 from tests.benchmarks.large.plain_numpy import AdamW, loss_and_gradient
@@ -109,6 +108,7 @@ def prepare(task: Task) -> dict[str, Any]:
         "was_cached": prepared.cached,
         "from_cache_s": time.perf_counter() - begun_s if again.cached else None,
         "memory_mib": memory,
+        "arithmetic": arithmetic(),
         "initial_val_loss": held_out_loss(config, task.train.seed, windows),
     }
 
@@ -160,7 +160,7 @@ async def _epoch(task: Task) -> dict[str, Any]:
         "opened_s": opened_s,
         "memory_settled_mib": settled,
         "memory_mib": memory_mib(),
-        "blas": blas(),
+        "arithmetic": arithmetic(),
     }
 
 
@@ -247,14 +247,8 @@ def _of_steps(task: Task, seconds: list[float], tokens: list[int], losses: list[
         "tokens_per_step": max(tokens[task.warm :]),
         "first_loss": losses[0],
         "memory_mib": memory_mib(),
-        "blas": blas(),
+        "arithmetic": arithmetic(),
     }
-
-
-def blas() -> list[str]:
-    """Which kernels the BLAS libraries of this process have chosen."""
-    found = {(str(info.get("internal_api")), str(info.get("architecture"))) for info in threadpool_info()}
-    return sorted(" ".join(names) for names in found)
 
 
 WORK: Final[dict[str, Callable[[Task], dict[str, Any]]]] = {

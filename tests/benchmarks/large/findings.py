@@ -6,6 +6,7 @@ import statistics
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.benchmarks.cost.rounds import Samples, ratio, ratio_of_bests
+from tests.benchmarks.speed.turns import arithmetic_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,7 @@ NAMES: Final = {
     "torch": "torch eager",
 }
 PREPARING: Final = "preparing"
+_EPOCHS: Final = ("many", "one")
 _MEASURE: Final = "us_per_token"
 
 
@@ -37,39 +39,52 @@ def step_part(way: str, round_: int) -> str:
 def findings(
     parts: Mapping[str, Any], manifest: Manifest, *, rounds: int, batch_size: int, least_bytes: int
 ) -> dict[str, Any]:
-    """Figures and goals of whatever has been measured."""
-    epochs = {way: parts[epoch_part(way)] for way in ("many", "one") if epoch_part(way) in parts}
+    """Figures and goals of whatever has been measured.
+
+    A goal that was not measured is None, and then they are not reached.
+    """
+    epochs = {way: parts[epoch_part(way)] for way in _EPOCHS if epoch_part(way) in parts}
     preparing = parts.get(PREPARING)
-    goals = _goals(preparing, epochs, manifest, batch_size, least_bytes)
-    hashes = {found["weights_sha256"] for found in epochs.values()}
+    same_weights = _same_weights(epochs)
+    goals = {
+        f"at least {least_bytes / 1e6:g} MB of text": manifest["bytes"] >= least_bytes,
+        **_goals_of_epochs(preparing, epochs, batch_size),
+        "the same weights for N = 1 and N = 2": same_weights,
+    }
     return {
         "text": manifest,
+        "arithmetic": arithmetic_of(parts.values()),
+        "taken_out": dict(pin for part in parts.values() for pin in part.get("taken_out", {}).items()),
         "preparing": preparing,
         "epochs": epochs,
         "times_one": _times_one(epochs),
-        "same_weights": len(hashes) == 1 if len(epochs) > 1 else None,
+        "same_weights": same_weights,
         "steps": _steps(parts, rounds),
         "goals": goals,
-        "goal_reached": all(goals.values()),
+        "goal_reached": all(held is True for held in goals.values()),
     }
 
 
-def _goals(
-    preparing: Any, epochs: Mapping[str, Any], manifest: Manifest, batch_size: int, least_bytes: int
-) -> dict[str, bool]:
-    """What must hold of what was measured; nothing is said of the rest."""
-    goals = {f"at least {least_bytes / 1e6:g} MB of text": manifest["bytes"] >= least_bytes}
-    for way, found in epochs.items():
-        if preparing is not None:
-            steps = -(-preparing["training_windows"] // batch_size)
-            goals[f"{NAMES[way]}: one whole epoch"] = found["steps"] == steps
-        before = None if preparing is None else preparing["initial_val_loss"]
-        if before is not None and found["val_loss"] is not None:
-            goals[f"{NAMES[way]}: the loss on held-out text falls"] = found["val_loss"] < before
-    if len(epochs) > 1:
-        hashes = {found["weights_sha256"] for found in epochs.values()}
-        goals["the same weights for N = 1 and N = 2"] = len(hashes) == 1
+def _goals_of_epochs(preparing: Any, epochs: Mapping[str, Any], batch_size: int) -> dict[str, bool | None]:
+    """What must hold of each epoch; None of one that was not measured."""
+    goals: dict[str, bool | None] = {}
+    before = None if preparing is None else preparing["initial_val_loss"]
+    for way in _EPOCHS:
+        steps, after = (epochs.get(way, {}).get(key) for key in ("steps", "val_loss"))
+        known = preparing is not None and steps is not None
+        goals[f"{NAMES[way]}: one whole epoch"] = (
+            steps == -(-preparing["training_windows"] // batch_size) if known else None
+        )
+        goals[f"{NAMES[way]}: the loss on held-out text falls"] = (
+            None if before is None or after is None else after < before
+        )
     return goals
+
+
+def _same_weights(epochs: Mapping[str, Any]) -> bool | None:
+    """Whether all epochs ended with the same weights; None when one of them was not measured."""
+    hashes = {found["weights_sha256"] for found in epochs.values()}
+    return len(hashes) == 1 if len(epochs) == len(_EPOCHS) else None
 
 
 def _times_one(epochs: Mapping[str, Any]) -> float | None:

@@ -15,6 +15,7 @@ __all__ = ["markdown", "plain_tables"]
 Rows: TypeAlias = list[list[str]]
 
 _OWN: Final = NAMES["many"]
+_WORDS: Final = {True: "reached", False: "MISSED", None: "not measured"}
 
 
 def _text_rows(found: Mapping[str, Any]) -> tuple[list[str], Rows]:
@@ -127,7 +128,7 @@ def _last_lines(found: Mapping[str, Any]) -> list[str]:
     ]
     if factors:
         lines.append(f'Beside the claim "30 to 40 times faster": {_OWN} is {", ".join(factors)}.')
-    return [*lines, *(f"{goal}: {'reached' if held else 'MISSED'}" for goal, held in found["goals"].items())]
+    return [*lines, *(f"{goal}: {_WORDS[held]}" for goal, held in found["goals"].items())]
 
 
 def plain_tables(found: Mapping[str, Any]) -> str:

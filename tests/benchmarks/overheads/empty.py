@@ -1,4 +1,4 @@
-"""Steps whose jobs compute nothing: what is left is messages, threads, bookkeeping and metrics."""
+"""Steps whose jobs compute nothing: what is left is messages, threads, bookkeeping and lines of metrics."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.helpers.texts import words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from actors import JobToken
     from crystalline.training.messages import (
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
         ReduceSlices,
     )
 
-__all__ = ["EmptyWork", "intervals_of"]
+__all__ = ["EmptyWork", "intervals_of", "text_of"]
 
-MODEL: Final = ModelConfig(vocab_size=290, dim=2, layers=1, heads=1, ffn_dim=2, seq_len=16)
+MODEL: Final = ModelConfig(vocab_size=290, dim=2, layers=1, heads=1, ffn_dim=2, seq_len=128)
 SLICES: Final = 28
 """As many as at headline sizes, so that every sphere has some of the update."""
 BATCH: Final = 36
+BYTES_PER_STEP: Final = 12_000
+"""Of text: rather more than a step takes."""
 
 Array = np.ndarray[Any, Any]
 
@@ -64,13 +67,26 @@ class EmptyWork(ShardWork):
         return "", 0.0
 
 
-async def intervals_of(spheres: int, steps: int, warm: int) -> list[float]:
-    """Milliseconds from each step's end to that of the next, without the first ones."""
+def text_of(steps: int) -> Corpus:
+    """So much that all steps are of one epoch: at the end of each, a checkpoint is written."""
+    return Corpus.from_text(words(BYTES_PER_STEP * steps))
+
+
+async def intervals_of(spheres: int, corpus: Corpus, steps: int, warm: int, out: Path) -> list[float]:
+    """Milliseconds from each step's end to that of the next, without the first ones.
+
+    Args:
+        spheres: of the tree.
+        corpus: `text_of` all steps.
+        steps: that count.
+        warm: steps before them.
+        out: run folder, which must not be there: each step writes its line of metrics.
+    """
     train = TrainConfig(
-        spheres=spheres, epochs=1000, steps=steps + warm, batch_size=BATCH, val_fraction=0.0, save_every_s=0.0
+        spheres=spheres, epochs=1, steps=steps + warm, batch_size=BATCH, val_fraction=0.0, save_every_s=0.0
     )
-    corpus = Corpus.from_text(words(60_000))
     with mock.patch.object(prepare, "ShardWork", EmptyWork):
-        async with Trainer(MODEL, train, corpus) as trainer:
+        async with Trainer(MODEL, train, corpus, out=out) as trainer:
+            assert trainer.steps == steps + warm, f"the text has {trainer.steps} steps, not {steps + warm}"
             ends_s = [time.perf_counter() async for event in trainer.events() if isinstance(event, StepDone)]
     return [(end - begin) * 1e3 for begin, end in zip(ends_s[warm - 1 :], ends_s[warm:], strict=False)]

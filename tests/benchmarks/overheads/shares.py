@@ -18,13 +18,14 @@ from crystalline.training.work import ShardWork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from crystalline.model import ModelConfig
     from tests.benchmarks.exact.sizes import Sizes
 
 __all__ = ["PARTS", "Job", "StepTimes", "measure", "parts_of"]
 
-PARTS = ("arithmetic", "additions", "reduction", "checks", "batch", "messages", "imbalance")
+PARTS = ("arithmetic", "additions", "reduction", "checks", "messages", "imbalance")
 """What the time of the threads is divided into; see `parts_of`."""
 
 
@@ -53,7 +54,7 @@ class StepTimes:
 
     Attributes:
         wall_s: from the end of the step before to its own.
-        batch_s: seconds in which Root made the batch.
+        batch_s: seconds in which the next batch was made, in a thread beside those of the spheres.
         jobs: all of them.
     """
 
@@ -79,7 +80,6 @@ def parts_of(step: StepTimes, threads: int) -> dict[str, float]:
         "arithmetic": sum(job.arithmetic_s for job in step.jobs),
         "additions": sum(job.additions_s for job in step.jobs),
         "reduction": length["reduce"],
-        "batch": threads * step.batch_s,
         "imbalance": sum(
             max(job.ended_s for job in jobs) - job.ended_s for jobs in of_kind.values() for job in jobs
         ),
@@ -150,11 +150,18 @@ class TimedWork(ShardWork):
 
 
 async def measure(
-    sizes: Sizes, spheres: int, steps: int, tell: Callable[[StepDone], None]
+    sizes: Sizes, spheres: int, steps: int, out: Path, tell: Callable[[StepDone], None]
 ) -> list[StepTimes]:
-    """Train for so many steps; return what was seen of each."""
-    arithmetic, batches = Stopwatch(), Stopwatch()
+    """Train for so many steps with a run folder, which must not be there; return what was seen of each."""
+    arithmetic, cut = Stopwatch(), Root._cut
     made: list[TimedWork] = []
+    batches_s: list[float] = []
+
+    def timed_cut(root: Root, *args: Any) -> Any:
+        begun_s = time.perf_counter()
+        shards = cut(root, *args)
+        batches_s.append(time.perf_counter() - begun_s)
+        return shards
 
     def make(config: ModelConfig, **others: Any) -> TimedWork:
         made.append(TimedWork(config, arithmetic=arithmetic, **others))
@@ -167,16 +174,17 @@ async def measure(
             (prepare, "ShardWork", make),
             (work, "loss_and_gradient", arithmetic.around(loss_and_gradient)),
             (work, "adamw_update", arithmetic.around(adamw_update)),
-            (Root, "_cut", batches.around(Root._cut)),
+            (Root, "_cut", timed_cut),
         ]:
             stack.enter_context(mock.patch.object(owner, name, timed))
-        async with Trainer(sizes.model, train, sizes.corpus()) as trainer:
+        async with Trainer(sizes.model, train, sizes.corpus(), out=out) as trainer:
             ended_s = time.perf_counter()
             async for event in trainer.events():
                 if isinstance(event, StepDone):
                     now_s = time.perf_counter()
-                    # Root may have made the next batch already: each step is said to have that of the next.
-                    found.append(StepTimes(now_s - ended_s, batches.take(), made[0].ended.copy()))
+                    cuts_s = batches_s.copy()
+                    del batches_s[: len(cuts_s)]  # another thread may have added to them meanwhile
+                    found.append(StepTimes(now_s - ended_s, sum(cuts_s), made[0].ended.copy()))
                     made[0].ended.clear()
                     ended_s = now_s
                     tell(event)

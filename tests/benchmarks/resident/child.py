@@ -1,11 +1,12 @@
 """One run in a process of its own, with its resident memory after every step.
 
-usage: python -m tests.benchmarks.resident.child SIZES SPHERES STEPS OUT RECOMPUTE
+usage: python tests/benchmarks/resident/child.py SIZES SPHERES STEPS OUT RECOMPUTE
 
 OUT is the run folder; empty for a run without files. RECOMPUTE is 1 or 0. Prints one JSON object: bytes
 resident when the modules are loaded and when the trainer is open, after each step, and at the most; those
-that were planned; and the median seconds of a step. With 0 steps the text is prepared, so that another
-process finds it in the cache. Ends when its standard input does, as it does when whoever started it has died.
+that were planned; the median seconds of a step; and which libraries computed. With 0 steps the text is
+prepared, so that another process finds it in the cache. Ends when its standard input does, as it does when
+whoever started it has died.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from crystalline.kernels.blas import arithmetic
 from crystalline.training import StepDone, Trainer
 from crystalline.training.footprint import peak_rss_bytes
 from tests.benchmarks.exact.sizes import SIZES
@@ -73,6 +77,7 @@ async def measure(
         "peak": peak,
         "planned": planned,
         "step_s": statistics.median(seconds),
+        "arithmetic": arithmetic(),
     }
 
 

@@ -5,17 +5,37 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from crystalline.errors import SettingError
+from crystalline.training import TrainConfig
 from tests.benchmarks.speed.child import ChildError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, MutableMapping
 
-__all__ = ["add_as_set", "at_least_one", "begun", "let_libraries_choose", "names_of", "numbers", "report"]
+__all__ = [
+    "PINS",
+    "add_as_set",
+    "at_least_one",
+    "begun",
+    "let_libraries_choose",
+    "names_of",
+    "numbers",
+    "report",
+    "spheres_of",
+]
 
 _INTERRUPTED = 130
-_PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
+PINS: Final = (
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "ATEN_CPU_CAPABILITY",
+)
+"""What holds OpenBLAS, MKL, oneDNN or PyTorch to some of their kernels."""
 
 
 def at_least_one(text: str) -> int:
@@ -26,8 +46,18 @@ def at_least_one(text: str) -> int:
 
 
 def numbers(text: str) -> list[int]:
-    """Parse counts with commas between them."""
-    return [at_least_one(word) for word in text.split(",")]
+    """Parse numbers of spheres with commas between them."""
+    return [spheres_of(word) for word in text.split(",")]
+
+
+def spheres_of(text: str) -> int:
+    """Parse a number of spheres that a training can have."""
+    spheres = int(text)
+    try:
+        TrainConfig(spheres=spheres)
+    except SettingError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return spheres
 
 
 def add_as_set(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +65,7 @@ def add_as_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--as-set",
         action="store_true",
-        help=f"leave {', '.join(_PINS)} as they are in the environment",
+        help=f"leave {', '.join(PINS)} as they are in the environment",
     )
 
 
@@ -45,7 +75,7 @@ def let_libraries_choose(environment: MutableMapping[str, str], *, as_set: bool)
     Returns:
         What was taken out; nothing with `as_set`.
     """
-    found = {} if as_set else {name: environment.pop(name) for name in _PINS if name in environment}
+    found = {} if as_set else {name: environment.pop(name) for name in PINS if name in environment}
     if found:
         pins = ", ".join(f"{name}={value}" for name, value in found.items())
         print(f"without {pins}, which is set here: --as-set keeps it", file=sys.stderr)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from crystalline.kernels.blas import arithmetic
 from crystalline.training import EpochDone, StepDone, Trainer
 from tests.benchmarks.speed.child import answer_of
 from tests.benchmarks.speed.lifeline import end_with_parent
@@ -82,6 +83,7 @@ async def train(sizes: Sizes, spheres: int, steps: int, warm: int) -> dict[str, 
     _check_full(ends, sizes)
     return {
         "way": "ours",
+        "arithmetic": arithmetic(),
         "vocab_size": vocab_size,
         "parameters": report.parameters,
         "tokens_per_step": sizes.batch_size * sizes.model.seq_len,

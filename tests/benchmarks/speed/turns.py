@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from tests.benchmarks.cost.rounds import Goal, Samples, ratio, ratio_of_bests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = [
     "BEST",
     "MEDIAN",
     "Answer",
     "Run",
+    "arithmetic_of",
     "differences",
     "in_turn",
     "samples_of",
@@ -73,6 +74,15 @@ def speeds(samples: Samples, tokens_per_step: int) -> dict[str, dict[str, float]
             "tokens_per_s_best": round(tokens_per_step / best_s),
         }
     return found
+
+
+def arithmetic_of(answers: Iterable[Answer]) -> list[str]:
+    """Which libraries computed, in all processes that say so: one line, or more when they differ.
+
+    >>> arithmetic_of([{"arithmetic": "a"}, {}, {"arithmetic": "a"}])
+    ['a']
+    """
+    return sorted({answer["arithmetic"] for answer in answers if "arithmetic" in answer})
 
 
 def differences(runs: Sequence[Run]) -> list[str]:

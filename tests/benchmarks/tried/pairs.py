@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 from unittest import mock
 
@@ -21,7 +22,7 @@ from crystalline.kernels.rms_norm import rms_norm_backward
 from crystalline.kernels.sums import sum_of_rows
 from crystalline.kernels.swiglu import swiglu, swiglu_backward
 from crystalline.model import ModelConfig, Parameters, Workspace, loss_and_gradient
-from crystalline.optim import SLICE, AdamW, AdamWBuffers, adamw_update
+from crystalline.optim import SLICE, AdamW, AdamWBuffers, adamw, adamw_update
 from tests.benchmarks.tried.passes import rms_norm_backward_by_reductions, swiglu_by_exponentials
 from tests.benchmarks.tried.query_first import attention_by_query, attention_by_query_backward
 
@@ -43,8 +44,10 @@ LAYERS: Final = 6
 PARAMETERS: Final = 7_306_496
 _RNG: Final = np.random.default_rng(0)
 _SMALL_BLOCK_BYTES: Final = 512 * 1024
-_SHORT_SLICE: Final = 32_768
+_SHORT_SLICE: Final = 65_536
+_SHORT_BLOCK: Final = 32_768
 _REPEATED: Final = 30
+_THREADS: Final = {1: "one thread", 2: "two threads"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +59,14 @@ class Pair:
         tried: what it does not.
         kept_name: in a few words.
         tried_name: likewise.
+        prepare: runs before each of them, and does not count; None when neither spoils its arrays.
     """
 
     kept_name: str
     kept: Callable[[], object]
     tried_name: str
     tried: Callable[[], object]
+    prepare: Callable[[], object] | None = None
 
 
 def _normal(*shape: int) -> Floats:
@@ -69,12 +74,14 @@ def _normal(*shape: int) -> Floats:
 
 
 def _sigmoid() -> Pair:
-    gate, up, out, sigmoid = (_normal(F, N) for _ in range(4))
+    fresh, up, out, sigmoid = (_normal(F, N) for _ in range(4))
+    gate = fresh.copy()
     return Pair(
         "sigmoid by tanh",
         partial(swiglu, gate, up, out=out, sigmoid=sigmoid),
         "sigmoid by exp",
         partial(swiglu_by_exponentials, gate, up, out=out, sigmoid=sigmoid),
+        prepare=partial(np.copyto, gate, fresh),  # becomes its own silu: again and again, that is denormal
     )
 
 
@@ -100,16 +107,16 @@ def _row_sums() -> Pair:
     )
 
 
-def _block_sizes() -> Pair:
-    threads = [_swiglu_backward() for _ in range(2)]
+def _block_sizes(threads: int) -> Pair:
+    calls = [_swiglu_backward() for _ in range(threads)]
 
     def in_small_blocks() -> None:
         with mock.patch.object(blocks, "_CACHE_BYTES", _SMALL_BLOCK_BYTES):
-            _at_once(threads)
+            _at_once(calls)
 
     return Pair(
-        "swiglu_backward in two threads, blocks of 2 MiB",
-        partial(_at_once, threads),
+        f"swiglu_backward in {_THREADS[threads]}, blocks of 2 MiB",
+        partial(_at_once, calls),
         "of 512 KiB",
         in_small_blocks,
     )
@@ -126,8 +133,8 @@ def _swiglu_backward() -> Callable[[], None]:
     return run
 
 
-def _slices() -> Pair:
-    """AdamW on all parameters, half of them in each of two threads."""
+def _slices(threads: int) -> Pair:
+    """AdamW on all parameters, as many of them in each thread."""
     old, new = (AdamWBuffers(*(np.square(_normal(PARAMETERS)) for _ in range(3))) for _ in range(2))
     gradient = _normal(PARAMETERS)
 
@@ -138,12 +145,21 @@ def _slices() -> Pair:
             adamw_update(*part, step=3, hyper=AdamW(learning_rate=1e-3))
 
     def way(length: int) -> Callable[[], None]:
-        middle = PARAMETERS // 2
-        return partial(
-            _at_once, [partial(update, 0, middle, length), partial(update, middle, PARAMETERS, length)]
-        )
+        bounds = [PARAMETERS * thread // threads for thread in range(threads + 1)]
+        return partial(_at_once, [partial(update, lo, hi, length) for lo, hi in pairwise(bounds)])
 
-    return Pair("AdamW in two threads, slices of 1 MiB", way(SLICE), "of 128 KiB", way(_SHORT_SLICE))
+    short = way(_SHORT_SLICE)
+
+    def in_short_blocks() -> None:
+        with mock.patch.object(adamw, "_BLOCK", _SHORT_BLOCK):
+            short()
+
+    return Pair(
+        f"AdamW in {_THREADS[threads]}, slices of 1 MiB",
+        way(SLICE),
+        "of 256 KiB in blocks of 128 KiB",
+        in_short_blocks,
+    )
 
 
 def _at_once(calls: Sequence[Callable[[], None]]) -> None:
@@ -281,12 +297,14 @@ def _gradient_sums() -> Pair:
     )
 
 
-PAIRS: Final = {
+PAIRS: Final[dict[str, Callable[[], Pair]]] = {
     "sigmoid": _sigmoid,
     "norm": _norm,
     "row-sums": _row_sums,
-    "blocks": _block_sizes,
-    "slices": _slices,
+    "blocks": partial(_block_sizes, 2),
+    "blocks-one-thread": partial(_block_sizes, 1),
+    "slices": partial(_slices, 2),
+    "slices-one-thread": partial(_slices, 1),
     "attention-kept": _attention_kept,
     "attention-layout": _attention_layout,
     "layouts": _layouts,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def attention_by_query(q: Floats, k: Floats, v: Floats, *, out: Floats, probabil
             p = probabilities[b, :, rows, past]
             np.matmul(q[b][..., rows].swapaxes(-1, -2), k[b][..., past], out=p)
             p *= 1.0 / math.sqrt(d)
-            p[..., rows] += np.triu(np.full((len(p[0]), len(p[0])), -np.inf, p.dtype), k=1)
+            p[..., rows] += _future(rows.stop - rows.start, p.dtype)
             p -= np.maximum.reduce(p, axis=-1, keepdims=True)
             np.exp(p, out=p)
             p /= np.add.reduce(p, axis=-1, keepdims=True)
@@ -71,6 +72,14 @@ def attention_by_query_backward(
             later = slice(keys.start, T)
             np.matmul(q[b][..., later], d_scores[:, later, keys], out=d_k[b][..., keys])
             np.matmul(d_out[b][..., later], probabilities[b, :, later, keys], out=d_v[b][..., keys])
+
+
+@cache
+def _future(queries: int, dtype: np.dtype[np.floating[Any]]) -> Floats:
+    """(queries, keys) of a square on the diagonal: minus infinity where the key is later, else 0."""
+    mask = np.triu(np.full((queries, queries), -np.inf, dtype), k=1)
+    mask.flags.writeable = False  # shared by every caller
+    return mask
 
 
 def _blocks(T: int) -> Iterator[slice]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from collections import Counter
+from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,7 +15,10 @@ import pytest
 from crystalline.kernels.attention import attention, attention_backward, attention_scratch_size
 from crystalline.kernels.rms_norm import rms_norm, rms_norm_backward
 from crystalline.kernels.swiglu import swiglu
+from crystalline.optim import adamw
+from tests.benchmarks import alternatives
 from tests.benchmarks.alternatives import KEPT, TRIED, findings, sample, show
+from tests.benchmarks.tried import pairs
 from tests.benchmarks.tried.pairs import PAIRS, Pair
 from tests.benchmarks.tried.passes import rms_norm_backward_by_reductions, swiglu_by_exponentials
 from tests.benchmarks.tried.query_first import attention_by_query, attention_by_query_backward
@@ -93,6 +101,56 @@ def test_every_pair_runs_and_is_reported(name: str) -> None:
     found = findings(pair, samples)
     assert found["tried_over_kept"] > 0
     assert pair.tried_name in show({name: found})
+
+
+def test_what_a_way_spoils_is_restored_before_each_sample() -> None:
+    said: list[str] = []
+    ways = (partial(said.append, word) for word in ("kept", "tried", "prepared"))
+    kept, tried, prepare = ways
+    sample(Pair("one", kept, "other", tried, prepare), 1)
+    assert said == ["prepared", "tried", "prepared", "kept", "prepared", "kept", "prepared", "tried"]
+
+
+def test_the_sigmoids_always_meet_the_same_gate() -> None:
+    pair = PAIRS["sigmoid"]()
+    assert isinstance(pair.kept, partial)
+    gate = pair.kept.args[0]
+    before = gate.copy()
+    sample(pair, 3)
+    swiglu(before, before.copy(), out=np.empty_like(before), sigmoid=np.empty_like(before))
+    np.testing.assert_allclose(gate, before, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "threads"), [("slices", 2), ("slices-one-thread", 1)])
+def test_short_slices_have_blocks_of_half_their_length(
+    name: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair, seen, workers = PAIRS[name](), list[tuple[int, int]](), set[int]()
+
+    def update(_new: Any, _old: Any, gradient: np.ndarray[Any, Any], **_: Any) -> None:
+        seen.append((len(gradient), adamw._BLOCK))
+        workers.add(threading.get_ident())
+        both.wait()
+
+    both = threading.Barrier(threads, timeout=30.0)
+    monkeypatch.setattr(pairs, "adamw_update", update)
+    pair.tried()
+    assert Counter(seen).most_common(1)[0][0] == (65_536, 32_768)
+    assert len(workers) == threads
+    seen.clear()
+    pair.kept()
+    assert Counter(seen).most_common(1)[0][0] == (262_144, 262_144)
+
+
+def test_ctrl_c_ends_it_without_an_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(alternatives, "sample", Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr(sys, "argv", ["alternatives.py", "--only", "row-sums"])
+    with pytest.raises(SystemExit) as ended:
+        alternatives.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr() == ("", "interrupted\n")
 
 
 def test_above_one_means_that_what_was_kept_is_faster() -> None:

@@ -16,7 +16,7 @@ from tests.benchmarks.anatomy.account import AT_LIMIT, WAITING, Steps, kernel_ro
 from tests.benchmarks.anatomy.clocks import GRADIENT, JOBS, Clocks, Row, merged
 from tests.benchmarks.anatomy.moved import bytes_moved
 from tests.benchmarks.anatomy.turns import WARM, Schedule
-from tests.benchmarks.kernels import Seen, findings, fractions, weight_names
+from tests.benchmarks.kernels import Seen, clocked_steps, findings, fractions, spheres_for, weight_names
 from tests.helpers.models import random_batch, random_parameters
 
 # Whose weights all have different dimensions, and which has several blocks of queries.
@@ -201,3 +201,23 @@ def test_the_fraction_is_of_the_higher_limit_around_the_plain_block(seconds: flo
     assert found["fraction_of_limit"]["reached"] is reached
     assert found["fraction_of_limit"]["of_bests"] == pytest.approx(1 / seconds / 4.0, rel=1e-2)
     assert found["step_with_clocks_ms"] == pytest.approx(2 * found["step_ms"])
+
+
+def test_the_table_is_of_the_higher_limit_around_the_block_with_clocks() -> None:
+    shown = seen(0.7)
+    assert clocked_steps(shown).sgemm_gflops == 4.0
+    assert findings(shown)["where_it_goes"][AT_LIMIT] == pytest.approx(1 / 1.4 / 4.0, abs=1e-3)
+
+
+def test_a_step_takes_from_the_end_of_the_one_before_to_its_own() -> None:
+    heard = seen(0.7)
+    events, heard.steps, heard.ended_s = heard.steps, [], 10.0
+    for at_s, event in zip((12.0, 12.5, 16.0), events, strict=False):
+        heard.hear(event, at_s)
+    assert [step.seconds for step in heard.steps] == [2.0, 0.5, 3.5]
+    assert [step.step for step in heard.steps] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("cores", "choices"), [(1, [1]), (2, [1, 2]), (64, [1, 2, 3, 4])])
+def test_no_more_spheres_than_cores_can_be_asked_for(cores: int, choices: list[int]) -> None:
+    assert list(spheres_for(cores)) == choices

@@ -127,8 +127,40 @@ def test_tables_say_what_was_measured_and_nothing_else() -> None:
         assert 'claim "30 to 40 times faster": ours N = 2 is 4.00 × plain numpy.' in shown
     assert markdown(whole).count("| --- |") == 4
     nothing = plain_tables(conclude({}))
-    assert "epoch" not in nothing
-    assert "reached" in nothing
+    assert "tokens" not in nothing
+    assert nothing.count(": reached") == 1
+    assert nothing.count(": not measured") == 5
+
+
+@pytest.mark.parametrize("missing", [PREPARING, epoch_part("many"), epoch_part("one")])
+def test_a_goal_that_was_not_measured_is_neither_reached_nor_missed(missing: str) -> None:
+    measured = parts()
+    del measured[missing]
+    found = conclude(measured)
+    assert len(found["goals"]) == 6
+    assert {True, None} == set(found["goals"].values())
+    assert not found["goal_reached"]
+    assert "not measured" in plain_tables(found)
+    assert "MISSED" not in plain_tables(found)
+
+
+def test_without_held_out_text_nothing_is_said_of_its_loss() -> None:
+    measured = parts()
+    measured[PREPARING]["initial_val_loss"] = None
+    for way in ("many", "one"):
+        measured[epoch_part(way)]["val_loss"] = None
+    found = conclude(measured)
+    assert [held for goal, held in found["goals"].items() if "falls" in goal] == [None, None]
+    assert not found["goal_reached"]
+
+
+def test_what_computed_and_what_was_taken_out_is_told_of_all_parts() -> None:
+    measured = parts()
+    assert (conclude(measured)["arithmetic"], conclude(measured)["taken_out"]) == ([], {})
+    measured[PREPARING] |= {"arithmetic": "numpy 1", "taken_out": {}}
+    measured[step_part("many", 0)] |= {"arithmetic": "numpy 2", "taken_out": {"A": "1"}}
+    found = conclude(measured)
+    assert (found["arithmetic"], found["taken_out"]) == (["numpy 1", "numpy 2"], {"A": "1"})
 
 
 def test_a_part_is_measured_once_and_known_again(tmp_path: Path) -> None:

@@ -9,7 +9,14 @@ import pytest
 from tests.benchmarks import scaling
 from tests.benchmarks.cost.rounds import Goal, goals_table
 from tests.benchmarks.speed.options import let_libraries_choose
-from tests.benchmarks.speed.turns import differences, in_turn, samples_of, speeds, times_as_fast
+from tests.benchmarks.speed.turns import (
+    arithmetic_of,
+    differences,
+    in_turn,
+    samples_of,
+    speeds,
+    times_as_fast,
+)
 from tests.benchmarks.train import findings, show
 
 if TYPE_CHECKING:
@@ -55,6 +62,12 @@ def test_a_way_is_as_fast_as_the_median_of_its_processes() -> None:
     found = speeds(samples_of(RUNS), 100)
     assert found["ours"] == {"step_ms": 1000.0, "tokens_per_s_median": 100, "tokens_per_s_best": 400}
     assert found["eager"] == {"step_ms": 4000.0, "tokens_per_s_median": 25, "tokens_per_s_best": 200}
+
+
+def test_it_is_told_which_libraries_computed() -> None:
+    answers = [answer(1.0), *(answer(1.0, arithmetic=line) for line in ("b", "a", "b"))]
+    assert arithmetic_of(answers) == ["a", "b"]
+    assert findings("tiny", [("ours", each) for each in answers])["arithmetic"] == ["a", "b"]
 
 
 @pytest.mark.parametrize("key", SAME)
@@ -140,6 +153,11 @@ def test_two_spheres_must_be_nearly_twice_as_fast_as_one(two_s: float, *, reache
     assert found["goals_reached"] is reached
     assert found["ways"]["two"]["tokens_per_s_median"] == round(100 / two_s)
     assert "two_to_one" in scaling.show(found)
+
+
+@pytest.mark.parametrize("name", ["DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS"])
+def test_what_holds_pytorch_back_is_taken_out(name: str) -> None:
+    assert let_libraries_choose({name: "x", "PATH": "/bin"}, as_set=False) == {name: "x"}
 
 
 def test_libraries_choose_their_kernels_unless_the_environment_is_to_count(
