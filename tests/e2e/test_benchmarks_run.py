@@ -120,6 +120,7 @@ def test_memory_is_measured() -> None:
     assert "goal at most 1.25" in table
 
 
+@pytest.mark.timeout(180)  # two trainings of the default model
 def test_memory_is_measured_with_recomputation() -> None:
     words = (str(BENCHMARKS / "memory.py"), "--sizes", "default", "--steps", "40")
     kept, again = run(*words)[1], run(*words, "--recompute")[1]
