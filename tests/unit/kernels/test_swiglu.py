@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pytest
 
 from crystalline.kernels.swiglu import swiglu, swiglu_backward
 from tests.helpers.kernel_check import (
@@ -12,6 +13,9 @@ from tests.helpers.kernel_check import (
     garbage,
     in_small_blocks,
 )
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def forward_with_cache(gate: Array, up: Array) -> tuple[Array, Array, Array]:
