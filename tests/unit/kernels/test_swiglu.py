@@ -59,6 +59,19 @@ def test_agrees_with_torch() -> None:
     assert_like_torch(d_up, torch["d_up"])
 
 
+def test_float32_is_as_near_as_the_docstring_says() -> None:
+    gate = np.linspace(-30, 30, 60_001, dtype=np.float32)[None]
+    exact = gate.astype(np.float64)
+    sigma = 1 / (1 + np.exp(-exact))
+    out, _, sigmoid = forward_with_cache(gate, np.ones_like(gate))
+    d_gate, _ = backward(np.ones_like(gate), gate, np.ones_like(gate))
+    assert np.abs(sigmoid - sigma).max() < 1e-7
+    at_most = 2e-7 * np.maximum(1, np.abs(exact))
+    assert (np.abs(out - exact * sigma) < at_most).all()
+    assert (np.abs(d_gate - sigma * (1 + exact * (1 - sigma))) < at_most).all()
+    assert (np.abs(sigmoid / sigma - 1)[exact > -10] < 5e-4).all()
+
+
 def test_gates_far_from_zero_saturate_without_overflow() -> None:
     gate = np.array([[-1e30, -1e4, -100.0, 100.0, 1e4]], dtype=np.float32)
     out = forward(gate, np.ones_like(gate))
