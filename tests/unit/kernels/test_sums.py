@@ -20,7 +20,7 @@ def test_equal_numpys_sums(shape: tuple[int, ...], dtype: type[np.floating]) -> 
 @pytest.mark.parametrize("entries", [50_000, 200_000])
 @pytest.mark.parametrize("rows", [1, 3])
 def test_long_rows_keep_their_digits(rows: int, entries: int) -> None:
-    """As many as a vocabulary has. Entries added one after the other in float32 would be off by 6e-5, or 3e-4."""
+    """As long as a vocabulary. Float32 added one after the other would be off by 6e-5, or 3e-4."""
     logits = 3 * np.random.default_rng(entries).standard_normal((rows, entries), dtype=np.float32)
     x = np.exp(logits - 8)
     assert x.dtype == np.float32

@@ -69,7 +69,7 @@ def test_float32_is_as_near_as_the_docstring_says() -> None:
     at_most = 2e-7 * np.maximum(1, np.abs(exact))
     assert (np.abs(out - exact * sigma) < at_most).all()
     assert (np.abs(d_gate - sigma * (1 + exact * (1 - sigma))) < at_most).all()
-    assert (np.abs(sigmoid / sigma - 1)[exact > -10] < 5e-4).all()
+    assert (np.abs(sigmoid / sigma - 1)[exact > -10] < 1e-3).all()
 
 
 def test_gates_far_from_zero_saturate_without_overflow() -> None:
