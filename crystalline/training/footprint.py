@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from crystalline.model import Workspace
-from crystalline.optim import slice_bounds
+from crystalline.optim import SLICE
 from crystalline.training.plan import TreePlan
 from crystalline.training.reduce import covering_nodes, tree_sum
 
@@ -145,12 +145,12 @@ def _of_leaf(run: Node, tree: Node) -> tuple[int, int]:
 
 def _slice_scratch(plan: TreePlan, shards: int, size: int, threads: int) -> int:
     """Bytes of scratch for `ShardWork.reduce` and `ShardWork.apply` on a flat buffer of `size` floats."""
-    slices = slice_bounds(size)
+    slices = -(-size // SLICE)  # not as a list: the size may be an absurd one
     runs, tree = plan.runs(shards), (0, shards)
     sums = _of_control(tree, [runs[top] for top in plan.below[None]], tree)
     # A reduction has squares in float64 beside its sums, an update one block.
     floats = 2 + sums + 1
-    return min(threads, len(_working_leaves(plan, len(slices)))) * floats * slices[0][1] * _FLOAT_BYTES
+    return min(threads, len(_working_leaves(plan, slices))) * floats * min(SLICE, size) * _FLOAT_BYTES
 
 
 def _of_control(run: Node, parts: list[Node], tree: Node) -> int:

@@ -248,10 +248,8 @@ def test_a_job_can_be_left_and_leaves_no_harm(name: str) -> None:
 
 def test_after_the_first_round_no_job_allocates_an_array_as_large_as_a_slice() -> None:
     config = ModelConfig(vocab_size=2100, dim=256, layers=1, heads=4, seq_len=TIED.seq_len)
-    memory, work = (
-        RunMemory(config, initialise(config, 0)),
-        ShardWork(config, shards=SHARDS, rows_max=2, weight_decay=0.1),
-    )
+    memory = RunMemory(config, initialise(config, 0))
+    work = ShardWork(config, shards=SHARDS, rows_max=2, weight_decay=0.1)
     slices = len(work.slices)
     assert slices > 4
 
