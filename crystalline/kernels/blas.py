@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from threadpoolctl import threadpool_info
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Blas", "arithmetic", "loaded_blas"]
 
@@ -58,7 +61,7 @@ def arithmetic() -> str:
 
 def _extensions() -> list[str]:
     """Of the processor, the highest last; none where numpy does not say."""
-    config: dict[str, Any] = np.show_config("dicts") or {}
+    config: Mapping[str, Any] = np.show_config("dicts")  # empty parts are left out of it
     found: list[str] = config.get("SIMD Extensions", {}).get("found", [])
     return found
 

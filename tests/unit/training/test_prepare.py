@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ def test_the_largest_part_of_what_does_not_fit_is_named_with_its_remedy(
     parts: tuple[int, ...], words: str, monkeypatch: pytest.MonkeyPatch, *, recompute: bool
 ) -> None:
     planned = Footprint(*(part * GB for part in parts))
-    monkeypatch.setattr(prepare_module.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": GB // 4096}.get)
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": GB // 4096}.get)
     with pytest.raises(SettingError, match=words):
         prepare_module._check_memory(MODEL, settings(recompute=recompute), planned)
 
