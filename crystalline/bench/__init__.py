@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crystalline.bench.advice import Advice, advise, thread_counts
+from crystalline.bench.advice import Advice, advise, sphere_numbers, thread_counts
 from crystalline.bench.flops import forward_flops, training_flops
 from crystalline.bench.limits import Bandwidth, Effort, Products, bandwidth, sgemm
 from crystalline.bench.machine import Machine, this_machine
@@ -33,6 +33,7 @@ __all__ = [
     "measure",
     "sgemm",
     "speed_of",
+    "sphere_numbers",
     "synthetic_text",
     "this_machine",
     "thread_counts",

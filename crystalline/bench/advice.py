@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from crystalline.bench.machine import Machine
     from crystalline.bench.speed import Speed
 
-__all__ = ["Advice", "advise", "thread_counts"]
+__all__ = ["Advice", "advise", "sphere_numbers", "thread_counts"]
 
 # What does not gain so much is not worth another sphere.
 _WORTH: Final = 1.05
@@ -66,11 +66,12 @@ def advise(
         speeds: trainings, at several numbers of spheres.
         shards: that a batch is cut into.
     """
-    by_products = _fewest({count: _undisturbed(products) for count, products in sgemm.items()})
+    rates = {count: products.gflops / _share(machine, count, products) for count, products in sgemm.items()}
+    by_products = _fewest(rates)
     by_shards = math.ceil(shards / math.ceil(shards / min(by_products, shards)))
-    busy = _busy(sgemm)
+    busy = _busy(min(_share(machine, count, products) for count, products in sgemm.items()))
     by_training = by_shards if busy else _slower_than(by_shards, speeds)
-    reasons = [_cores(machine), _products(sgemm, by_products)]
+    reasons = [_cores(machine), _products(rates, by_products)]
     if by_shards < by_products:
         reasons.append(
             f"a batch has {shards} shards: {by_shards} spheres are done with them as soon as {by_products}; "
@@ -81,15 +82,27 @@ def advise(
     return Advice(by_training, tuple(filter(None, [*reasons, busy, _kernels(machine)])))
 
 
+def sphere_numbers(machine: Machine, sgemm: Mapping[int, Products], *, shards: int) -> list[int]:
+    """With how many spheres training is worth measuring: 1, and what would be advised without any training.
+
+    Args:
+        machine: what there is.
+        sgemm: what so many threads did at once, at least for one.
+        shards: that a batch is cut into.
+    """
+    return sorted({1, advise(machine, sgemm, shards=shards).spheres})
+
+
 def _fewest(worth: Mapping[int, float]) -> int:
     """The smallest number that is about as good as the best."""
     best = max(worth.values())
     return min(count for count, rate in worth.items() if rate * _WORTH >= best)
 
 
-def _undisturbed(products: Products) -> float:
-    """What the threads would do if each had a processor all the time."""
-    return products.gflops / products.processor_share
+def _share(machine: Machine, threads: int, products: Products) -> float:
+    """The part of the time that the threads had a processor, of what the control group lets them have."""
+    allowed = 1.0 if machine.quota is None else min(1.0, machine.quota / threads)
+    return min(1.0, products.processor_share / allowed)
 
 
 def _slower_than(spheres: int, speeds: Sequence[Speed]) -> int:
@@ -110,11 +123,12 @@ def _cores(machine: Machine) -> str:
     return text
 
 
-def _products(sgemm: Mapping[int, Products], chosen: int) -> str:
-    most = max(sgemm)
+def _products(rates: Mapping[int, float], chosen: int) -> str:
+    """What threads add, by the rates that they would have if nothing else used the processors."""
+    most = max(rates)
     if most == 1:
         return "one thread computes at a time, so one sphere does all that can be done"
-    times = _undisturbed(sgemm[most]) / _undisturbed(sgemm[1])
+    times = rates[most] / rates[1]
     text = f"{most} threads at once multiply matrices {times:.2f} times as fast as one"
     if chosen < most:
         return (
@@ -126,8 +140,7 @@ def _products(sgemm: Mapping[int, Products], chosen: int) -> str:
     return text
 
 
-def _busy(sgemm: Mapping[int, Products]) -> str:
-    share = min(products.processor_share for products in sgemm.values())
+def _busy(share: float) -> str:
     if share >= _ALONE_MIN:
         return ""
     return (
@@ -145,6 +158,11 @@ def _kernels(machine: Machine) -> str:
     ]
     if not (machine.avx512 and old):
         return ""
+    if machine.openblas_coretype:
+        return (
+            f"OPENBLAS_CORETYPE={machine.openblas_coretype} is set in the environment and holds OpenBLAS to "
+            f"its {old[0]} kernels, but this processor has AVX-512: compare with OPENBLAS_CORETYPE=SkylakeX"
+        )
     return (
         f"OpenBLAS has chosen its {old[0]} kernels, but this processor has AVX-512: compare with "
         "OPENBLAS_CORETYPE=SkylakeX in the environment"

@@ -34,6 +34,7 @@ class Machine:
         l3_bytes: of the last cache; a guess where the system does not say.
         avx512: whether the processor has what OpenBLAS' AVX-512 kernels need.
         blas: the libraries of matrix products, numpy's among them.
+        openblas_coretype: the kernels that the environment asks OpenBLAS for; empty when it does not.
     """
 
     processors: int
@@ -43,6 +44,7 @@ class Machine:
     l3_bytes: int
     avx512: bool
     blas: tuple[Blas, ...]
+    openblas_coretype: str = ""
 
     @property
     def usable(self) -> int:
@@ -69,6 +71,7 @@ def this_machine() -> Machine:
         l3_bytes=_l3_bytes(),
         avx512=_flags() >= _AVX512_FLAGS,
         blas=loaded_blas(),
+        openblas_coretype=os.environ.get("OPENBLAS_CORETYPE", ""),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from crystalline.bench.advice import advise, thread_counts
+from crystalline.bench.advice import advise, sphere_numbers, thread_counts
 from crystalline.bench.flops import training_flops
 from crystalline.bench.limits import Effort, bandwidth, sgemm
 from crystalline.bench.machine import this_machine
@@ -75,7 +75,8 @@ def measure(plan: Plan, spheres: Iterable[int] | None, show: Show) -> BenchRepor
 
     Args:
         plan: what.
-        spheres: numbers of spheres to train with; None for one, and one for each thread that can compute.
+        spheres: numbers of spheres to train with; None for one, and as many as the limits and the
+            shards of a batch advise.
         show: is told what comes next, and which part of the whole is done.
 
     Raises:
@@ -83,13 +84,15 @@ def measure(plan: Plan, spheres: Iterable[int] | None, show: Show) -> BenchRepor
     """
     begun_s = time.monotonic()
     machine = this_machine()
-    counts, numbers = thread_counts(machine), sorted(set(spheres or (1, machine.usable)))
-    trainings = [(name, number) for name in plan.names for number in numbers]
-    parts = len(counts) + len(trainings)
+    counts, numbers, shards = thread_counts(machine), sorted(set(spheres or ())), TrainConfig().shards
+    parts = len(counts) + len(plan.names) * (len(numbers) or 2)
     limits: list[Limits] = []
     for done, count in enumerate(counts):
         show(f"limits of {_counted(count, 'thread')}", done / parts)
         limits.append(_limits(count, machine, plan))
+    sgemms = {each.threads: each.sgemm for each in limits}
+    numbers = numbers or sphere_numbers(machine, sgemms, shards=shards)
+    trainings = [(name, number) for name in plan.names for number in numbers]
     corpus = Corpus.from_text(synthetic_text())
     speeds: list[Speed] = []
     left_out: list[tuple[str, int]] = []
@@ -103,13 +106,12 @@ def measure(plan: Plan, spheres: Iterable[int] | None, show: Show) -> BenchRepor
         speeds.append(
             anyio.run(partial(speed_of, name, SIZES[name], corpus, spheres=number, seconds=seconds))
         )
-    sgemms = {each.threads: each.sgemm for each in limits}
     return BenchReport(
         machine=machine,
         limits=tuple(limits),
         speeds=tuple(speeds),
         left_out=tuple(left_out),
-        advice=advise(machine, sgemms, speeds, shards=TrainConfig().shards),
+        advice=advise(machine, sgemms, speeds, shards=shards),
         seconds=time.monotonic() - begun_s,
     )
 

@@ -44,7 +44,9 @@ def bench(
     spheres: Annotated[
         str | None,
         typer.Option(
-            metavar="N,...", help="Numbers of spheres to train with.", show_default="1, and one a processor"
+            metavar="N,...",
+            help="Numbers of spheres to train with.",
+            show_default="1, and what the limits advise",
         ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Take a few seconds instead of a minute.")] = False,

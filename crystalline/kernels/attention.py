@@ -213,7 +213,7 @@ def _scores(q: Floats, k: Floats, tile: _Tile, *, out: Floats) -> None:
 def _future(queries: int, dtype: np.dtype[np.floating[Any]]) -> Floats:
     """(keys, queries) of a square on the diagonal: minus infinity where the key is later, else 0."""
     mask = np.tril(np.full((queries, queries), -np.inf, dtype=dtype), k=-1)
-    mask.flags.writeable = False  # shared by every caller
+    mask.flags.writeable = False  # shared by every caller; there are no more than _QUERY_BLOCK sizes
     return mask
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,7 @@ def sum_of_columns(x: Floats) -> Floats:
     return total
 
 
-@cache
+@lru_cache(maxsize=64)  # as many lengths as a model has; texts of other lengths come and go
 def _ones(n: int, dtype: np.dtype[np.floating[Any]]) -> Floats:
     ones = np.ones(n, dtype=dtype)
     ones.flags.writeable = False  # shared by every caller

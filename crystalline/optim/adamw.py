@@ -78,6 +78,7 @@ def adamw_update(
     hyper: AdamW,
     gradient_scale: float = 1.0,
     decay_end: int | None = None,
+    scratch: NDArray[np.float32] | None = None,
 ) -> None:
     """One step of Adam with decoupled weight decay, on any slice of the flat buffers.
 
@@ -100,6 +101,7 @@ def adamw_update(
         gradient_scale: factor of the gradient, see `clip_scale`.
         decay_end: floats of this slice before this index are decayed, the others are not; None decays
             all. Counted from the slice's start; below 0 is 0, beyond the end is the end.
+        scratch: (n,) or longer, overwritten; made if None. Of a long one only the front is used.
 
     Raises:
         ValueError: lengths differ, or `step` is not positive.
@@ -112,7 +114,8 @@ def adamw_update(
     if any(len(buffer) != n for buffer in (*new, *old)):
         raise ValueError(f"lengths differ: gradient {n}, new {[*map(len, new)]}, old {[*map(len, old)]}")
     decayed = n if decay_end is None else min(max(decay_end, 0), n)
-    scratch = np.empty(min(n, _BLOCK), np.float32)
+    if scratch is None:
+        scratch = np.empty(min(n, _BLOCK), np.float32)
     for lo in range(0, n, _BLOCK):
         hi = min(lo + _BLOCK, n)
         block = scratch[: hi - lo]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from crystalline.model import Workspace
+from crystalline.optim import SLICE
 from crystalline.training.plan import TreePlan
 from crystalline.training.reduce import covering_nodes, tree_sum
 
@@ -28,25 +29,27 @@ _STATUS: Final = Path("/proc/self/status")
 class Footprint:
     """Bytes that the buffers of a run take when it has taken a few steps.
 
-    Scratch of a slice or less, the token ids and what the interpreter needs are not counted; neither is what
-    a lost sphere leaves behind, nor what the files of a checkpoint pass through while they are written.
+    The token ids and what the interpreter needs are not counted; neither is what a lost sphere leaves behind,
+    nor what the files of a checkpoint pass through while they are written.
 
     Attributes:
         weights: weights and both moments in two versions, and the gradient of the step.
         gradients: those of tree nodes, in the hands of spheres.
         workspaces: activations and their gradients.
+        slices: scratch of the jobs that sum the gradients and make the next weights, slice by slice.
         archive: the copy of weights and moments that becomes a checkpoint.
     """
 
     weights: int
     gradients: int
     workspaces: int
+    slices: int
     archive: int
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.weights + self.gradients + self.workspaces + self.archive
+        return self.weights + self.gradients + self.workspaces + self.slices + self.archive
 
 
 def footprint(
@@ -76,6 +79,7 @@ def footprint(
         weights=7 * flat,
         gradients=gradients_at_once(plan, train.shards, threads) * flat,
         workspaces=at_work * workspace,
+        slices=_slice_scratch(plan, train.shards, model.parameter_count(), threads),
         archive=3 * flat if keeps_files else 0,
     )
 
@@ -139,8 +143,21 @@ def _of_leaf(run: Node, tree: Node) -> tuple[int, int]:
     return most, alive
 
 
+def _slice_scratch(plan: TreePlan, shards: int, size: int, threads: int) -> int:
+    """Bytes of scratch for `ShardWork.reduce` and `ShardWork.apply` on a flat buffer of `size` floats."""
+    slices = -(-size // SLICE)  # not as a list: the size may be an absurd one
+    runs, tree = plan.runs(shards), (0, shards)
+    sums = _of_control(tree, [runs[top] for top in plan.below[None]], tree)
+    # A reduction has squares in float64 beside its sums, an update one block.
+    floats = 2 + sums + 1
+    return min(threads, len(_working_leaves(plan, slices))) * floats * min(SLICE, size) * _FLOAT_BYTES
+
+
 def _of_control(run: Node, parts: list[Node], tree: Node) -> int:
-    """How many gradients `ShardWork.combine` takes: one for each sum whose left part was given."""
+    """How many gradients `ShardWork.combine` takes: one for each sum whose left part was given.
+
+    Slices of gradients are summed in the same way by `ShardWork.reduce`.
+    """
     given = {node for part in parts for node in covering_nodes(part, tree)}
     taken = 0
 

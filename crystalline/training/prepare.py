@@ -99,14 +99,14 @@ def prepare(
         check_output(out, force=force)  # before the long part, so that nobody waits for a refusal
     # A text may use fewer entries of the vocabulary than it could; the other sizes are known now.
     smallest = dataclasses.replace(model, vocab_size=min(model.vocab_size, SMALLEST_VOCABULARY))
-    _check_memory(smallest, footprint(smallest, train, rows=None, keeps_files=out is not None).total)
+    _check_memory(smallest, train, footprint(smallest, train, rows=None, keeps_files=out is not None))
     tokens = prepare_tokens(corpus, model.vocab_size, default_cache_dir())
     token.check()
     windows = Windows(tokens.tokens, model.seq_len, train.val_fraction)
     config = dataclasses.replace(model, vocab_size=tokens.tokenizer.get_vocab_size())
     rows = rows_in_a_shard(train, windows.count)
     planned = footprint(config, train, rows=rows, keeps_files=out is not None)
-    _check_memory(config, planned.total)
+    _check_memory(config, train, planned)
     identity = RunIdentity(
         train=train,
         tokenizer_json=tokens.tokenizer.to_str(),
@@ -154,18 +154,32 @@ def _seat(config: ModelConfig, train: TrainConfig, rows: int, checkpoint: Checkp
     return Seat(TreePlan(train.spheres), memory, work, train.job_timeout_s, redistribute=redistribute)
 
 
-def _check_memory(config: ModelConfig, needed: int) -> None:
+def _check_memory(config: ModelConfig, train: TrainConfig, planned: Footprint) -> None:
     """Refuse a model that this machine cannot hold, before anything is made for it.
 
     Raises:
         SettingError: its buffers alone take more than all memory.
     """
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there:
+    if planned.total > there:
         raise SettingError(
-            f"a model of {config.parameter_count():,} parameters takes {needed / 1e9:,.1f} GB to train, but "
-            f"this machine has {there / 1e9:,.1f} GB: choose smaller sizes"
+            f"a model of {config.parameter_count():,} parameters takes {planned.total / 1e9:,.1f} GB to "
+            f"train, but this machine has {there / 1e9:,.1f} GB: {_remedy(planned, train)}"
         )
+
+
+def _remedy(planned: Footprint, train: TrainConfig) -> str:
+    """Which part is the largest, and what makes it smaller."""
+    fewer = "choose smaller sizes, with fewer parameters"
+    shorter = "choose a smaller --batch-size or --seq-len" + ("" if train.recompute else ", or --recompute")
+    parts = [
+        (planned.weights, "weights and moments", fewer),
+        (planned.gradients, "gradients", fewer),
+        (planned.archive, "the copy that becomes a checkpoint", fewer),
+        (planned.workspaces, "activations", shorter),
+    ]
+    largest, name, remedy = max(parts)
+    return f"{largest / 1e9:,.1f} GB of it for {name}, so {remedy}"
 
 
 def _restored(checkpoint: Checkpoint) -> RunMemory:

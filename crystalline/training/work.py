@@ -73,6 +73,9 @@ class ShardWork:
         self._weight_decay = weight_decay
         self._workspaces = Pool(lambda: Workspace(config, rows_max, recompute=recompute))
         self.gradients = Pool(lambda: Parameters(config, np.empty(layout_of(config).size, np.float32)))
+        longest = min(SLICE, layout_of(config).size)
+        self._sums = Pool(lambda: _SliceSums(longest))
+        self._blocks = Pool(lambda: np.empty(longest, np.float32))
 
     def compute(self, token: JobToken, weights: Parameters, request: ComputeShards) -> Sums:
         """Losses and gradients of a run of shards, the gradients summed into the largest tree nodes.
@@ -163,19 +166,24 @@ class ShardWork:
 
         Returns:
             The sum of squares of each slice, float64, and the seconds that took.
+
+        Raises:
+            JobAbandoned: nobody waits any more.
         """
         begun_s = time.perf_counter()
         given = {(node.lo, node.hi): node.gradient for node in target.nodes}
         squares = np.zeros(request.hi - request.lo)
-        scratch = np.empty(SLICE, np.float64)
-        sums = _SliceSums()
-        with np.errstate(all="ignore"):
-            for at, (lo, hi) in enumerate(self.slices[request.lo : request.hi]):
-                token.check()
-                total = sums.over_tree(self.tree, given, lo, hi)
-                out = target.gradient[lo:hi]
-                out[...] = 0.0 if total is None else total
-                squares[at] = sum_of_squares(out, scratch)
+        sums = self._sums.take()
+        try:
+            with np.errstate(all="ignore"):
+                for at, (lo, hi) in enumerate(self.slices[request.lo : request.hi]):
+                    token.check()
+                    total = sums.over_tree(self.tree, given, lo, hi)
+                    out = target.gradient[lo:hi]
+                    out[...] = 0.0 if total is None else total
+                    squares[at] = sum_of_squares(out, sums.squares)
+        finally:
+            self._sums.give(sums)
         return squares, time.perf_counter() - begun_s
 
     def apply(
@@ -191,27 +199,32 @@ class ShardWork:
         """
         begun_s = time.perf_counter()
         hyper = AdamW(learning_rate=request.learning_rate, weight_decay=self._weight_decay)
-        for lo, hi in self.slices[request.lo : request.hi]:
-            token.check()
-            part = target.buffers.part(lo, hi)
-            with np.errstate(all="ignore"):  # what is not finite is found below
-                adamw_update(
-                    part,
-                    current.part(lo, hi),
-                    target.gradient[lo:hi],
-                    step=request.update,
-                    hyper=hyper,
-                    gradient_scale=request.gradient_scale,
-                    decay_end=self._decay_end - lo,
-                )
-            trouble = self._trouble(lo, part)
-            if trouble:
-                return trouble, time.perf_counter() - begun_s
-        return "", time.perf_counter() - begun_s
+        scratch, trouble = self._blocks.take(), ""
+        try:
+            for lo, hi in self.slices[request.lo : request.hi]:
+                token.check()
+                part = target.buffers.part(lo, hi)
+                with np.errstate(all="ignore"):  # what is not finite is found below
+                    adamw_update(
+                        part,
+                        current.part(lo, hi),
+                        target.gradient[lo:hi],
+                        step=request.update,
+                        hyper=hyper,
+                        gradient_scale=request.gradient_scale,
+                        decay_end=self._decay_end - lo,
+                        scratch=scratch,
+                    )
+                trouble = self._trouble(lo, part, scratch)
+                if trouble:
+                    break
+        finally:
+            self._blocks.give(scratch)
+        return trouble, time.perf_counter() - begun_s
 
-    def _trouble(self, lo: int, part: AdamWBuffers) -> str:
+    def _trouble(self, lo: int, part: AdamWBuffers, scratch: NDArray[np.float32]) -> str:
         for kind, made in zip(("weights", "first moment", "second moment"), part, strict=True):
-            finite = np.isfinite(made)
+            finite = np.isfinite(made, out=scratch.view(np.bool_)[: len(made)])
             if not finite.all():
                 tensor = name_at(layout_of(self.config), lo + int(finite.argmin()))
                 return f"the new {kind} of {tensor} would not be finite"
@@ -219,9 +232,18 @@ class ShardWork:
 
 
 class _SliceSums:
-    """Tree sums of one slice of the flat buffer, in scratch that stays in the cache."""
+    """Tree sums of one slice of the flat buffer, in scratch that stays in the cache.
 
-    def __init__(self) -> None:
+    Args:
+        longest: floats of the longest slice.
+
+    Attributes:
+        squares: scratch for the squares of a slice, float64.
+    """
+
+    def __init__(self, longest: int) -> None:
+        self.squares = np.empty(longest, np.float64)
+        self._longest = longest
         self._scratch: list[NDArray[np.float32]] = []
 
     def over_tree(
@@ -247,5 +269,5 @@ class _SliceSums:
     def _take(self, free: list[NDArray[np.float32]]) -> NDArray[np.float32]:
         if free:
             return free.pop()
-        self._scratch.append(np.empty(SLICE, np.float32))
+        self._scratch.append(np.empty(self._longest, np.float32))
         return self._scratch[-1]

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from crystalline.kernels import blocks
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import pytest
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -46,6 +50,12 @@ def check_gradients(
         analytic = float(np.sum(along * gradient))
         assert gradient.dtype == x.dtype
         assert abs(numeric - analytic) <= rtol * (abs(numeric) + abs(analytic)), (index, numeric, analytic)
+
+
+def in_small_blocks(monkeypatch: pytest.MonkeyPatch, x: Array) -> None:
+    """Let the kernels cut `x`, and arrays that are larger, into blocks of 16 KiB, of which it has several."""
+    monkeypatch.setattr(blocks, "_CACHE_BYTES", 16 * 1024)
+    assert len(list(blocks.row_blocks(x, operands=1))) > 1  # a kernel of more operands makes more blocks
 
 
 def garbage(*shape: int, dtype: npt.DTypeLike = np.float64) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from actors.tracing import read_trace, usage
 from crystalline.data import Corpus, Windows, batch_indices, epoch_order, prepare_tokens
 from crystalline.errors import CorpusError, OutputError, SettingError, TrainingError
 from crystalline.model import Parameters, Workspace, load_model, logits, weights_sha256
@@ -542,3 +543,24 @@ async def test_a_trace_tells_what_every_actor_did(tmp_path: Path) -> None:
     content = path.read_bytes()
     for what in (b"/root/sphere-0", b"/root/sphere-1", b"crystalline.compute_shards", b"apply_slices"):
         assert what in content
+
+
+@pytest.mark.parametrize("spheres", [2, 13])
+async def test_a_trace_tells_how_every_sphere_has_spent_its_time(tmp_path: Path, spheres: int) -> None:
+    path = tmp_path / "trace"
+    async with trainer_of(settings(steps=4, spheres=spheres), trace=path) as trainer:
+        report = await trainer.fit()
+    training_s = report.tokens / report.tokens_per_s
+    events = list(read_trace(path))
+    found = {actor: used for actor, used in usage(events).items() if "/sphere-" in actor}
+    assert len(found) == spheres
+    for actor, used in found.items():
+        (started,) = (each.time_s for each in events if each.actor == actor and each.kind == "start")
+        (ended,) = (each.time_s for each in events if each.actor == actor and each.kind == "end")
+        assert sum(used) == pytest.approx(ended - started, abs=1e-6)
+        assert min(used) >= 0
+        controls = any(other.startswith(f"{actor}/") for other in found)
+        assert used.waiting_s > 0
+        if not controls:
+            in_steps_s = report.sphere_busy[int(actor.rpartition("-")[2])] * training_s
+            assert 0 < in_steps_s <= used.busy_s + 1e-4, "the trace counts validation, too; it is rounded"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crystalline.bench import Machine, Products, Speed, advise, thread_counts
+from crystalline.bench import Machine, Products, Speed, advise, sphere_numbers, thread_counts
 from crystalline.kernels.blas import Blas
 
 
@@ -50,6 +50,14 @@ def test_spheres_that_do_not_end_a_step_sooner_are_left_out(threads: int, sphere
     assert any("12 shards" in reason for reason in advice.reasons) == (spheres != threads)
 
 
+@pytest.mark.parametrize(("threads", "numbers"), [(1, [1]), (2, [1, 2]), (8, [1, 6]), (64, [1, 12])])
+def test_trained_is_with_one_sphere_and_with_as_many_as_the_shards_advise(
+    threads: int, numbers: list[int]
+) -> None:
+    limits = products({count: float(count) for count in thread_counts(machine(threads))})
+    assert sphere_numbers(machine(threads), limits, shards=12) == numbers
+
+
 def test_training_that_was_faster_with_fewer_spheres_counts() -> None:
     limits = products({1: 100.0, 2: 200.0})
     slower = [speed("small", 1, 100.0), speed("small", 2, 90.0)]
@@ -68,6 +76,29 @@ def test_a_busy_machine_is_said_to_be_one_and_judged_as_if_it_were_not() -> None
     assert not any(
         "other programs" in reason for reason in advise(machine(1), products({1: 1.0}), shards=1).reasons
     )
+
+
+@pytest.mark.parametrize(("quota", "share"), [(1.5, 0.74), (1.2, 0.6), (1.2, 0.62)])
+def test_what_a_control_group_does_not_allow_is_not_taken_for_other_programs(
+    quota: float, share: float
+) -> None:
+    limits = {1: Products(100.0, 1.0), 2: Products(120.0, share)}
+    advice = advise(machine(2, quota=quota), limits, shards=12)
+    assert not any("other programs" in reason for reason in advice.reasons)
+    assert "multiply matrices 1.2" in advice.reasons[1]
+    alone = advise(machine(2, quota=quota), {1: limits[1], 2: Products(120.0, share / 2)}, shards=12)
+    assert any("other programs" in reason for reason in alone.reasons)
+
+
+def test_kernels_that_the_environment_asks_for_are_not_said_to_be_openblas_choice() -> None:
+    blas = (Blas("openblas", "0.3", "Haswell"),)
+    told = advise(
+        machine(1, avx512=True, blas=blas, openblas_coretype="haswell"), products({1: 1.0}), shards=12
+    ).reasons[-1]
+    assert told.startswith("OPENBLAS_CORETYPE=haswell is set in the environment and holds OpenBLAS to its")
+    assert "has chosen" not in told
+    free = advise(machine(1, avx512=True, blas=blas), products({1: 1.0}), shards=12).reasons[-1]
+    assert free.startswith("OpenBLAS has chosen its Haswell kernels")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,13 @@ def test_this_machine_can_compute() -> None:
     assert 16 << 20 <= machine.array_bytes <= 512 << 20
 
 
+def test_what_the_environment_asks_openblas_for_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Zen")
+    assert this_machine().openblas_coretype == "Zen"
+    monkeypatch.delenv("OPENBLAS_CORETYPE")
+    assert this_machine().openblas_coretype == ""
+
+
 @pytest.mark.parametrize(
     ("files", "own", "quota"),
     [

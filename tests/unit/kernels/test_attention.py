@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crystalline.kernels import attention as attention_module
 from crystalline.kernels.attention import (
     attention,
     attention_backward,
@@ -134,13 +135,47 @@ def test_probabilities_of_long_sequences_are_not_kept() -> None:
     assert attention_kept_size(1, 8, 1, 2048, 4) == 0
 
 
-@pytest.mark.parametrize("T", [3, 200])
-def test_heads_in_several_tiles_are_computed_alike(T: int) -> None:
-    """1 MiB of scores is a tile: here some heads of one sequence, or some sequences."""
+def cut_into_tiles(monkeypatch: pytest.MonkeyPatch, q: Array, *, heads_at_once: int) -> int:
+    """Let a tile hold so many heads, of blocks of 8 queries. Returns the number of tiles."""
+    _, _, G, _, T = q.shape
+    monkeypatch.setattr(attention_module, "_QUERY_BLOCK", 8)
+    one_head = G * T * min(T, 8) * q.itemsize
+    monkeypatch.setattr(attention_module, "_TILE_BYTES", heads_at_once * one_head)
+    return len(list(attention_module._tiles(q.shape, q.itemsize)))
+
+
+# Of 5 sequences of 8 key heads: all at once; two sequences, two and one; 3 heads, 3 and 2; each by itself.
+TILES = pytest.mark.parametrize(("heads_at_once", "runs"), [(40, 1), (16, 3), (3, 15), (1, 40)])
+
+
+@TILES
+@pytest.mark.parametrize("T", [5, 16, 19])
+@pytest.mark.parametrize("keep", [True, False])
+def test_heads_in_several_tiles_are_computed_alike(
+    heads_at_once: int, runs: int, T: int, monkeypatch: pytest.MonkeyPatch, *, keep: bool
+) -> None:
     rng = np.random.default_rng(T)
-    q, k, v = random_heads(rng, B=2, K=40, G=2, d=4, T=T)
-    some = forward(q[:, 30:33], k[:, 30:33], v[:, 30:33])
-    assert np.array_equal(forward(q, k, v)[:, 30:33], some)
+    q, k, v = random_heads(rng, B=5, K=8, G=2, d=4, T=T)
+    d_out = rng.standard_normal(q.shape)
+    blocks = -(-T // 8)
+    assert cut_into_tiles(monkeypatch, q, heads_at_once=40) == blocks
+    expected = backward_of(d_out, q, k, v, keep=False)
+    assert cut_into_tiles(monkeypatch, q, heads_at_once=heads_at_once) == runs * blocks
+    found = run_forward(q, k, v, keep=keep)
+    assert bool(len(found.kept)) == keep
+    np.testing.assert_allclose(found.out, oracle(q, k, v), rtol=1e-10, atol=1e-10)
+    for ours, whole in zip(backward_of(d_out, q, k, v, keep=keep), expected, strict=True):
+        assert np.array_equal(ours, whole)
+
+
+@TILES
+def test_gradients_over_several_tiles_match_finite_differences(
+    heads_at_once: int, runs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(runs)
+    heads = random_heads(rng, B=5, K=8, G=2, d=4, T=19)
+    assert cut_into_tiles(monkeypatch, heads[0], heads_at_once=heads_at_once) == 3 * runs
+    check_gradients(forward, backward, heads, rng)
 
 
 def test_large_scores_do_not_overflow() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crystalline.kernels.cross_entropy import cross_entropy, cross_entropy_backward
-from tests.helpers.kernel_check import Array, assert_like_torch, check_gradients, fixture
+from tests.helpers.kernel_check import Array, assert_like_torch, check_gradients, fixture, in_small_blocks
 
 
 def gradient(logits: Array, targets: Array, *, scale: float = 1.0) -> tuple[float, Array]:
@@ -13,16 +13,18 @@ def gradient(logits: Array, targets: Array, *, scale: float = 1.0) -> tuple[floa
     return loss, d_logits
 
 
-# 200 rows of 300 float64 are more than one block.
 @pytest.mark.parametrize("rows", [1, 200])
 @pytest.mark.parametrize("scale", [1.0, 0.25])
-def test_gradients_match_finite_differences(rows: int, scale: float) -> None:
+def test_gradients_match_finite_differences(rows: int, scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(rows)
     targets = rng.integers(-1, 300, rows) if rows > 1 else np.array([7])
+    logits = rng.standard_normal((rows, 300))
+    if rows > 1:
+        in_small_blocks(monkeypatch, logits)
     check_gradients(
         lambda logits: np.array(scale * cross_entropy(logits.copy(), targets)),
         lambda d_out, logits: [d_out * gradient(logits, targets, scale=scale)[1]],
-        [rng.standard_normal((rows, 300))],
+        [logits],
         rng,
     )
 
@@ -38,9 +40,18 @@ def test_equal_logits_cost_the_logarithm_of_the_vocabulary() -> None:
     assert cross_entropy(np.zeros((3, 50)), np.array([0, 7, 49])) == pytest.approx(3 * np.log(50))
 
 
-def test_loss_alone_and_loss_with_gradient_are_the_same_bits() -> None:
+def test_the_loss_over_several_blocks_is_that_of_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
-    logits, targets = rng.standard_normal((100, 2000), dtype=np.float32), rng.integers(-1, 2000, 100)
+    logits, targets = rng.standard_normal((101, 2000), dtype=np.float32), rng.integers(-1, 2000, 101)
+    rows = [cross_entropy(logits[at : at + 1].copy(), targets[at : at + 1]) for at in range(101)]
+    in_small_blocks(monkeypatch, logits)
+    assert gradient(logits, targets)[0] == pytest.approx(sum(rows), rel=1e-6)
+
+
+def test_loss_alone_and_loss_with_gradient_are_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    logits, targets = rng.standard_normal((101, 2000), dtype=np.float32), rng.integers(-1, 2000, 101)
+    in_small_blocks(monkeypatch, logits)
     assert cross_entropy(logits.copy(), targets) == gradient(logits, targets)[0]
 
 

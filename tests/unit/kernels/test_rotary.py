@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from crystalline.kernels import blocks
 from crystalline.kernels.rotary import rotary, rotary_backward, rotary_scratch_size, rotary_tables
 from tests.helpers.kernel_check import Array, assert_like_torch, check_gradients, fixture, garbage
 
@@ -37,10 +39,16 @@ def test_agrees_with_torch() -> None:
     assert_like_torch(backward(ours["d_out"], ours["x"])[0], ours["d_x"])
 
 
-def test_heads_that_do_not_fit_one_block_are_turned_alike() -> None:
-    one = np.random.default_rng(4).standard_normal((1, 64, 2, 700))  # 0.7 MB a head, several blocks
-    many = np.repeat(one, 9, axis=0)
-    assert np.array_equal(forward(many), np.repeat(forward(one), 9, axis=0))
+@pytest.mark.parametrize(("cache_bytes", "heads_at_once"), [(1, 1), (4096, 3)])
+def test_heads_that_do_not_fit_one_block_are_turned_alike(
+    cache_bytes: int, heads_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.random.default_rng(4).standard_normal((10, 8, 2, 5))
+    turned, turned_back = forward(x), backward(x, x)[0]
+    monkeypatch.setattr(blocks, "_CACHE_BYTES", cache_bytes)
+    assert blocks.block_rows(10, 80, x.itemsize, operands=2) == heads_at_once
+    assert np.array_equal(forward(x), turned)
+    assert np.array_equal(backward(x, x)[0], turned_back)
 
 
 def test_the_first_position_is_not_turned() -> None:

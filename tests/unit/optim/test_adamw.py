@@ -89,6 +89,18 @@ def test_any_cut_gives_the_same_bits(n: int, cuts: list[int], decay_end: int, bl
     assert bits(whole) == bits(pieces)
 
 
+def test_scratch_may_be_handed_in_and_what_it_holds_does_not_matter() -> None:
+    own, handed = empty(50), empty(50)
+    scratch = np.full(60, np.nan, np.float32)
+    adamw_update(own, buffers(50), gradient_of(50), step=2, hyper=AdamW(learning_rate=0.1))
+    adamw_update(
+        handed, buffers(50), gradient_of(50), step=2, hyper=AdamW(learning_rate=0.1), scratch=scratch
+    )
+    assert bits(own) == bits(handed)
+    assert np.isnan(scratch[50:]).all()
+    assert not np.isnan(scratch[:50]).any()
+
+
 def test_only_floats_before_the_boundary_decay() -> None:
     old = AdamWBuffers(np.ones(4, np.float32), *np.zeros((2, 4), np.float32))
     hyper = AdamW(learning_rate=0.1, weight_decay=0.5)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,8 @@ import pytest
 
 from actors import JobToken
 from crystalline.errors import CorpusError, OutputError, SettingError
+from crystalline.training import prepare as prepare_module
+from crystalline.training.footprint import Footprint
 from crystalline.training.prepare import prepare
 from tests.helpers.training import CORPUS, MODEL, SHORT, settings
 
@@ -20,6 +23,36 @@ if TYPE_CHECKING:
 def test_a_model_that_the_machine_cannot_hold_is_refused_at_once(sizes: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match=r"takes [\d,.]+ GB to train, but this machine has [\d,.]+ GB"):
         prepare(JobToken(60), replace(MODEL, **sizes), settings(), CORPUS, None, force=False)
+
+
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("parts", "recompute", "words"),
+    [
+        ((7, 3, 2, 0, 1), False, "7.0 GB of it for weights and moments, so choose smaller sizes, with fewer"),
+        (
+            (7, 9, 2, 0, 1),
+            False,
+            "9.0 GB of it for gradients, so choose smaller sizes, with fewer parameters",
+        ),
+        (
+            (7, 3, 8, 0, 1),
+            False,
+            "8.0 GB of it for activations, so choose a smaller --batch-size or --seq-len,",
+        ),
+        ((7, 3, 8, 0, 1), True, "--batch-size or --seq-len$"),
+        ((7, 3, 8, 0, 1), False, "or --recompute$"),
+    ],
+)
+def test_the_largest_part_of_what_does_not_fit_is_named_with_its_remedy(
+    parts: tuple[int, ...], words: str, monkeypatch: pytest.MonkeyPatch, *, recompute: bool
+) -> None:
+    planned = Footprint(*(part * GB for part in parts))
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": GB // 4096}.get)
+    with pytest.raises(SettingError, match=words):
+        prepare_module._check_memory(MODEL, settings(recompute=recompute), planned)
 
 
 def test_what_is_refused_leaves_no_folder_behind(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import JobAbandoned, JobToken, freeze
-from crystalline.model import Parameters, Workspace, initialise, layout_of, loss, loss_and_gradient
-from crystalline.optim import AdamW, AdamWBuffers, adamw_update, sum_of_squares
+from crystalline.model import (
+    ModelConfig,
+    Parameters,
+    Workspace,
+    initialise,
+    layout_of,
+    loss,
+    loss_and_gradient,
+)
+from crystalline.optim import SLICE, AdamW, AdamWBuffers, adamw_update, sum_of_squares
 from crystalline.optim import clip as clip_module
 from crystalline.training import work as work_module
 from crystalline.training.memory import RunMemory
@@ -236,6 +246,34 @@ def test_a_job_can_be_left_and_leaves_no_harm(name: str) -> None:
     assert sums.losses.tolist() == [found for found, _ in PLAIN]
 
 
+def test_after_the_first_round_no_job_allocates_an_array_as_large_as_a_slice() -> None:
+    config = ModelConfig(vocab_size=2100, dim=256, layers=1, heads=4, seq_len=TIED.seq_len)
+    memory = RunMemory(config, initialise(config, 0))
+    work = ShardWork(config, shards=SHARDS, rows_max=2, weight_decay=0.1)
+    slices = len(work.slices)
+    assert slices > 4
+
+    def one_round() -> None:
+        # Runs that are no nodes of the tree, so that there is something left to be summed.
+        made = [work.compute(fresh_token(), memory.weights(0), WHOLE.part(run)) for run in ((0, 3), (3, 7))]
+        buffers = [each for sums in made for each in sums.nodes]
+        memory.stage(tuple(NodeSum(*node, freeze(gradient.flat)) for node, gradient in buffers))
+        work.reduce(fresh_token(), memory.target(0), ReduceSlices(1, 0, 0, slices))
+        apply = ApplySlices(1, 1, 0, 0, slices, 0.01, 1.0)
+        assert work.apply(fresh_token(), memory.target(0), memory.current, apply)[0] == ""
+        for _, gradient in buffers:
+            work.gradients.give(gradient)
+
+    one_round()
+    tracemalloc.start()
+    try:
+        one_round()
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < SLICE, "not even a byte for each float of a slice"
+
+
 @pytest.mark.parametrize("name", ["compute", "evaluate"])
 def test_workspaces_are_given_back_however_a_job_ends(name: str) -> None:
     work, memory = fresh_work(), RunMemory(TIED, initialise(TIED, 0))
@@ -245,6 +283,16 @@ def test_workspaces_are_given_back_however_a_job_ends(name: str) -> None:
         except JobAbandoned:
             assert token.cancelled
         assert len(work._workspaces._free) == 1
+
+
+@pytest.mark.parametrize(("name", "pool"), [("reduce", "_sums"), ("apply", "_blocks")])
+@pytest.mark.usefixtures("small_slices")
+def test_scratch_is_given_back_however_a_job_ends(name: str, pool: str) -> None:
+    work, memory = fresh_work(), RunMemory(TIED, initialise(TIED, 0))
+    for places in (100, 0, 3, 100):
+        with suppress(JobAbandoned):
+            JOBS[name](work, CountedToken(places), memory)
+        assert len(getattr(work, pool)._free) == 1
 
 
 def test_gradients_that_were_added_to_another_are_given_back() -> None:
