@@ -42,7 +42,8 @@ def progress(console: Console, preparing: str) -> Iterator[Callable[[Event], Non
     if console.is_terminal and not console.is_dumb_terminal and not console.quiet:
         display = _LiveDisplay(console, preparing)
         # Transient: what stays on the screen are the lines of the epochs.
-        with Live(get_renderable=display.render, console=console, transient=True):
+        with Live(get_renderable=display.render, console=console, transient=True) as live:
+            live.refresh()  # also what is prepared before the first tick of the display shall be seen
             yield display.show
     else:
         console.print(preparing, markup=False)

@@ -101,7 +101,7 @@ class Workspace:
         dtype: float32 or float64; the parameters must have the same.
         training: whether the backward pass will run. Without it all layers share one set of buffers.
         recompute: keep only each layer's input, and compute a layer once more when its backward pass comes:
-            far less memory for many layers, about a quarter more arithmetic, the same bits.
+            far less memory for many layers, about a fifth more arithmetic, the same bits.
 
     Source of recomputation: Chen et al. 2016, "Training deep nets with sublinear memory cost".
 

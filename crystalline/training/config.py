@@ -48,7 +48,7 @@ class TrainConfig:
         val_fraction: part of the text's windows held out for validation, in [0, 1).
         seed: of the initial weights and of the order of the data.
         recompute: compute a layer's activations once more in the backward pass instead of keeping them:
-            slower by about a quarter, and far less memory where there are many layers.
+            slower by about a fifth, and far less memory where there are many layers.
         save_every: steps between checkpoints; 0 does not count steps. One is saved after each epoch, too.
         save_every_s: seconds between checkpoints; 0 does not count seconds.
         keep: checkpoints that stay, the newest ones.
