@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 
 __all__ = ["ahead"]
 
@@ -36,9 +36,11 @@ async def ahead(make: Callable[[A], Coroutine[Any, Any, T]], wanted: Iterable[A]
         if under_way is not None:
             under_way.cancel()
             await asyncio.wait([under_way], timeout=_CANCEL_S)
+            if under_way.done() and not under_way.cancelled():
+                under_way.exception()  # it has ended before; nobody wants to know how any more
 
 
-def _begun(make: Callable[[A], Coroutine[Any, Any, T]], left: Iterable[A]) -> asyncio.Task[T] | None:
+def _begun(make: Callable[[A], Coroutine[Any, Any, T]], left: Iterator[A]) -> asyncio.Task[T] | None:
     for each in left:
         return asyncio.create_task(make(each))
     return None

@@ -360,7 +360,8 @@ class Root(Actor):
 
     def _batches(self, wanted: Iterable[Array], ctx: Context) -> AsyncGenerator[Shards]:
         """Batches by the indices of their windows, each read from the text while the one before is used."""
-        limit_s = self._train.job_timeout_s
+        # Of the epoch, not of a job of spheres, which could be asked for again: a slow text is waited for.
+        limit_s = ctx.remaining_s
         return ahead(lambda indices: ctx.offload_within(limit_s, self._cut, indices), wanted)
 
     def _cut(self, _token: JobToken, indices: Array) -> Shards:

@@ -20,6 +20,7 @@ from crystalline.errors import NonFiniteError, OutputError, TrainingError
 from crystalline.optim import clip as clip_module
 from crystalline.training import Saved, StepDone, Trainer, load_checkpoint
 from crystalline.training import work as work_module
+from crystalline.training.root import Root
 from crystalline.training.trainer import SHUTDOWN_S
 from tests.helpers.faults import Fault, Stuck, raising
 from tests.helpers.plain_training import PlainRun, train_plainly
@@ -202,6 +203,21 @@ async def test_what_a_job_left_behind_writes_later_is_never_seen(
                     stuck.let_go()
                     assert await asyncio.to_thread(stuck.left.wait, LIMIT_S)
             assert trainer.weights_sha256() == undisturbed().hashes[-1]
+
+
+async def test_a_text_that_is_slow_to_read_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of a sphere's work on a step does not hold for reading the next batch."""
+    cut, slow = Root._cut, threading.Event()
+
+    def cut_slowly(self: Root, token: Any, indices: Any) -> Any:
+        slow.wait(1.0)  # twice the limit; never set
+        return cut(self, token, indices)
+
+    monkeypatch.setattr(Root, "_cut", cut_slowly)
+    sha256, restarts = await hash_and_restarts(spheres=2, job_timeout_s=0.5, steps=2, epochs=1)
+    monkeypatch.setattr(Root, "_cut", cut)
+    assert (sha256, restarts) == await hash_and_restarts(spheres=2, steps=2, epochs=1)
+    assert not sum(restarts.values())
 
 
 # A sphere is lost for good
