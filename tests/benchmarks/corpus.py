@@ -53,10 +53,10 @@ from tests.benchmarks.large.findings import (
     findings,
     step_part,
 )
-from tests.benchmarks.large.processes import ProcessError, answer_of
 from tests.benchmarks.large.record import Record, RecordError
 from tests.benchmarks.large.tables import markdown, plain_tables
 from tests.benchmarks.large.text import TextError, debian_text, manifest_of
+from tests.benchmarks.speed.child import ChildError, answer_of
 from tests.benchmarks.speed.options import add_as_set, let_libraries_choose
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ SPHERES: Final = {"many": 2, "one": 1}
 LEAST_MB: Final = 73.0
 WARM: Final = 3
 INTERRUPTED: Final = 130
+PART_S: Final = 24 * 3600.0  # seconds that one process may take
 
 
 class Setting(NamedTuple):
@@ -95,7 +96,7 @@ class Setting(NamedTuple):
         """Run one process of ours and return its answer.
 
         Raises:
-            ProcessError: it failed.
+            ChildError: it failed.
         """
         task = {
             "do": do,
@@ -106,14 +107,16 @@ class Setting(NamedTuple):
             "steps": self.steps,
         }
         settings = {"CRYSTALLINE_CACHE": str(self.tokens)}
-        found = answer_of([sys.executable, str(CHILD), json.dumps(task)], settings=settings)
+        found = answer_of(
+            [sys.executable, str(CHILD), json.dumps(task)], settings=settings, limit_s=PART_S, shows=True
+        )
         return {**found, "taken_out": self.taken_out}
 
     def torch(self, *words: str) -> dict[str, Any]:
         """Run the peer and return its answer.
 
         Raises:
-            ProcessError: it is not there, or failed.
+            ChildError: it is not there, or failed.
         """
         model = self.model
         sizes = {
@@ -130,7 +133,7 @@ class Setting(NamedTuple):
         }
         pairs = [word for name, size in sizes.items() for word in (f"--{name}", str(size))]
         command = [self.peer_python, str(TORCH), "--mode", "eager", "--with-parent", *pairs, *words]
-        return {**answer_of(command), "taken_out": self.taken_out}
+        return {**answer_of(command, limit_s=PART_S, shows=True), "taken_out": self.taken_out}
 
 
 class Job(NamedTuple):
@@ -162,7 +165,7 @@ def measure(asked: Sequence[Job], record: Record) -> None:
     """Measure what is not yet known.
 
     Raises:
-        ProcessError: a part failed; those before are in the record.
+        ChildError: a part failed; those before are in the record.
         RecordError: the record cannot be written.
     """
     for job in asked:
@@ -204,7 +207,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Get the text, measure, and conclude.
 
     Raises:
-        ProcessError: a part failed.
+        ChildError: a part failed.
         RecordError: the file for the record cannot be used.
         SettingError: sizes do not fit together.
         TextError: the text is not to be had.
@@ -313,7 +316,7 @@ def main() -> None:
     except (RecordError, SettingError, TextError) as error:
         say(f"error: {error}")
         sys.exit(2)
-    except ProcessError as error:
+    except ChildError as error:
         say(f"error: {error}")
         sys.exit(error.code)
     except KeyboardInterrupt:

@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from tests.benchmarks.cost.rounds import Goal, table
 from tests.benchmarks.exact.sizes import SIZES
-from tests.benchmarks.large.processes import ProcessError, answer_of
 from tests.benchmarks.soaking.memory import STATM
+from tests.benchmarks.speed.child import ChildError, answer_of
 from tests.benchmarks.speed.options import spheres_of
 
 if TYPE_CHECKING:
@@ -69,11 +69,11 @@ def run(
         limit_s: seconds after which it is killed; None is half a minute a step, and ten minutes.
 
     Raises:
-        ProcessError: it has failed, and has said why; or took too long.
+        ChildError: it has failed, and has said why; or took too long.
     """
     settings = [sizes, str(spheres), str(steps), out, str(int(recompute))]
     limit_s = LIMIT_S + steps * STEP_LIMIT_S if limit_s is None else limit_s
-    return answer_of([sys.executable, str(CHILD), *settings], limit_s=limit_s)
+    return answer_of([sys.executable, str(CHILD), *settings], limit_s=limit_s, shows=True)
 
 
 def growth(after_step: Sequence[int]) -> float | None:
@@ -157,7 +157,7 @@ def main() -> None:
             out = str(Path(folder) / "run") if options.files else ""
             steps = run(options.sizes, options.spheres, options.steps, out, recompute=options.recompute)
             found = findings(steps)
-    except ProcessError as error:
+    except ChildError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.code)
     except KeyboardInterrupt:

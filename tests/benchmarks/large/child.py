@@ -36,7 +36,7 @@ from crystalline.kernels.blas import arithmetic
 from crystalline.model import ModelConfig, Parameters, Workspace, initialise, loss
 from crystalline.training import EpochDone, StepDone, TrainConfig, Trainer
 from tests.benchmarks.large.plain_numpy import AdamW, loss_and_gradient
-from tests.benchmarks.large.processes import memory_mib
+from tests.benchmarks.large.resident import memory_mib
 from tests.benchmarks.speed.lifeline import end_with_parent
 
 if TYPE_CHECKING:

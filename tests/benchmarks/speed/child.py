@@ -33,7 +33,11 @@ class ChildError(Exception):
 
 
 def answer_of(
-    command: Sequence[str], *, settings: Mapping[str, str] | None = None, limit_s: float = LIMIT_S
+    command: Sequence[str],
+    *,
+    settings: Mapping[str, str] | None = None,
+    limit_s: float = LIMIT_S,
+    shows: bool = False,
 ) -> dict[str, Any]:
     """Run a process to its end; return the object in the last line of its standard output.
 
@@ -45,6 +49,7 @@ def answer_of(
         command: program and arguments.
         settings: environment variables beside our own.
         limit_s: seconds after which it is killed.
+        shows: let its standard error through, with its progress; otherwise an error quotes the end of it.
 
     Raises:
         ChildError: it cannot be started, took too long, failed, or said nothing.
@@ -55,7 +60,7 @@ def answer_of(
             command,
             stdin=theirs,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=None if shows else subprocess.PIPE,
             text=True,
             start_new_session=True,
             env={**os.environ, **(settings or {})},
@@ -71,7 +76,7 @@ def answer_of(
     finally:
         os.close(theirs)
         os.close(ours)
-    return _parsed(command, process.returncode, out, err)
+    return _parsed(command, process.returncode, out, err or "")
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -86,7 +91,9 @@ def _parsed(command: Sequence[str], code: int, out: str, err: str) -> dict[str, 
     if code == _BAD_INPUT and last:
         raise ChildError(last[-1].removeprefix("error: "), _BAD_INPUT)
     if code:
-        raise ChildError("\n  ".join([f"{command[1]} ended with code {code}:", *last]))
+        raise ChildError(
+            "\n  ".join([f"{command[1]} ended with code {code}", *last]), 2 if code == _BAD_INPUT else 1
+        )
     try:
         found: dict[str, Any] = json.loads(out.splitlines()[-1])
     except (IndexError, ValueError):

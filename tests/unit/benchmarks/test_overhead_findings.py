@@ -10,9 +10,9 @@ import pytest
 
 from tests.benchmarks import memory, overhead
 from tests.benchmarks.exact.sizes import SIZES
-from tests.benchmarks.large.processes import ProcessError
 from tests.benchmarks.overheads.empty import intervals_of, text_of
 from tests.benchmarks.overheads.shares import PARTS, Job, StepTimes, Stopwatch, measure, parts_of
+from tests.benchmarks.speed.child import ChildError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,7 +114,7 @@ def test_a_high_peak_growth_and_a_run_too_short_are_misses(change: dict[str, Any
 
 
 def test_a_training_that_does_not_end_is_ended() -> None:
-    with pytest.raises(ProcessError, match=r"was not done within 0\.01 s"):
+    with pytest.raises(ChildError, match=r"was not done within 0\.01 s"):
         memory.run("tiny", 1, 1_000_000, limit_s=0.01)
 
 
