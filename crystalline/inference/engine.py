@@ -1,0 +1,214 @@
+"""A model at work on several texts at once: prompts in, logits out. Synchronous, one call at a time."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+import numpy as np
+
+from crystalline.errors import SettingError
+from crystalline.inference.cache import KeyValueCache
+from crystalline.inference.crew import Crew
+from crystalline.inference.decode import NumpyDecoder
+from crystalline.inference.prefill import Prefill
+from crystalline.inference.weights import Precision, Weights
+from crystalline.kernels.rotary import rotary_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    from crystalline.kernels.arrays import Floats
+    from crystalline.model import Parameters
+
+__all__ = ["CONTEXT_MAX", "Backend", "Engine", "compiled_available"]
+
+Backend = Literal["auto", "numpy", "compiled"]
+
+CONTEXT_MAX: Final = 8192
+"""Positions of a slot when nobody says how many, at the most."""
+
+_THREADS_MAX: Final = 8
+
+
+def compiled_available() -> bool:
+    """Whether numba is installed (`pip install 'crystalline[fast]'`), so that `compiled` can be chosen."""
+    return find_spec("numba") is not None
+
+
+class Engine:
+    """Weights, a cache of keys and values, and the threads that compute.
+
+    A slot holds one text. Its bits do not depend on the other slots, nor on the number of threads. Not safe
+    for several threads at once: whoever shares an engine makes one call at a time. BLAS should be limited to
+    one thread; the engine's own threads share out the work.
+
+    Args:
+        parameters: float32 weights; only read.
+        slots: texts at once, >= 1.
+        context: most positions of a text; None for the model's, at most `CONTEXT_MAX`.
+        threads: that compute, >= 1; None for one a core, at most 8.
+        weights: what the matrices are read as: `float32`, or `int8` with a scale for each row.
+        backend: `compiled` needs numba; `numpy` does not; `auto` takes the first if it is there. Their logits
+            differ in the last bits.
+
+    Attributes:
+        config: the model's sizes.
+        slots: as given.
+        context: positions of a slot.
+        threads: as resolved.
+        backend: `numpy` or `compiled`.
+        nbytes: of weights and cache.
+
+    Raises:
+        SettingError: a number is out of range, the context is longer than the model's, there is no memory for
+            the cache, or numba is asked for and not installed.
+        ValueError: the parameters are not float32.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        slots: int = 1,
+        context: int | None = None,
+        threads: int | None = None,
+        weights: Precision = "float32",
+        backend: Backend = "auto",
+    ) -> None:
+        config = parameters.config
+        self.config, self.slots = config, _positive("slots", slots)
+        self.context = min(config.seq_len, CONTEXT_MAX) if context is None else _positive("context", context)
+        if self.context > config.seq_len:
+            raise SettingError(
+                f"context is {context}, but the model was made for {config.seq_len} positions: choose fewer"
+            )
+        self.threads = _positive("threads", _cores() if threads is None else threads)
+        self.backend = _resolved(backend)
+        self._weights = Weights(parameters, weights)
+        self._cache = KeyValueCache(config, self.slots, self.context)
+        cos, sin = (
+            np.ascontiguousarray(table.T, np.float32)
+            for table in rotary_tables(self.context, config.head_dim, config.rope_theta)
+        )
+        self._crew = Crew(self.threads)
+        self._prefill = Prefill(self._weights, self._cache, cos, sin, self._crew)
+        self._decode: Callable[[Sequence[int], Sequence[int]], Floats] = (
+            NumpyDecoder(self._weights, self._cache, cos, sin)
+            if self.backend == "numpy"
+            else _compiled_decoder()(self._weights, self._cache, cos, sin, self._crew)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads; a second call does nothing. The engine cannot be used afterwards."""
+        self._crew.close()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights that a step reads, and of the whole cache."""
+        return self._weights.nbytes + self._cache.nbytes
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights that a decode step reads."""
+        return self._weights.nbytes
+
+    def length(self, slot: int) -> int:
+        """Positions in use of a slot.
+
+        Raises:
+            ValueError: there is no such slot.
+        """
+        self._check_slot(slot)
+        return self._cache.lengths[slot]
+
+    def prefill(self, slot: int, ids: Sequence[int]) -> Floats:
+        """Forget what a slot held, and take in a prompt.
+
+        Args:
+            slot: from 0 to `slots` - 1.
+            ids: 1 to `context` token ids.
+
+        Returns:
+            Logits after the last id, (V,), valid until the next call.
+
+        Raises:
+            ValueError: no such slot, no ids, too many, or one that is no token.
+        """
+        self._check_slot(slot)
+        if not 1 <= len(ids) <= self.context:
+            raise ValueError(f"a prompt has 1 to {self.context} tokens here, got {len(ids)}")
+        self._check_ids(ids)
+        return self._prefill(slot, ids)
+
+    def decode(self, slots: Sequence[int], ids: Sequence[int]) -> Floats:
+        """Take in one more token in each of some slots.
+
+        Args:
+            slots: different ones, each with a prompt and with room.
+            ids: one for each.
+
+        Returns:
+            Logits after each, (n, V), valid until the next call.
+
+        Raises:
+            ValueError: slots and ids do not match, a slot is named twice, empty or full, or an id is no token.
+        """
+        if len(slots) != len(ids) or len(set(slots)) != len(slots) or not len(slots):
+            raise ValueError(f"a step takes one id for each of some different slots, got {slots} and {ids}")
+        for slot in slots:
+            if not 0 < self.length(slot) < self.context:
+                raise ValueError(f"slot {slot} is empty or full: it holds {self.length(slot)} of {self.context}")
+        self._check_ids(ids)
+        logits = self._decode(slots, ids)
+        for slot in slots:
+            self._cache.lengths[slot] += 1
+        return logits
+
+    def _check_slot(self, slot: int) -> None:
+        if not 0 <= slot < self.slots:
+            raise ValueError(f"there is no slot {slot}, only 0 to {self.slots - 1}")
+
+    def _check_ids(self, ids: Sequence[int]) -> None:
+        if min(ids) < 0 or max(ids) >= self.config.vocab_size:
+            raise ValueError(f"token ids lie in 0 to {self.config.vocab_size - 1}, got {min(ids)} to {max(ids)}")
+
+
+def _cores() -> int:
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # a system that does not tell
+        cores = os.cpu_count() or 1
+    return min(cores, _THREADS_MAX)
+
+
+def _positive(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise SettingError(f"{name} is {value!r}: choose a whole number of at least 1")
+    return value
+
+
+def _resolved(backend: Backend) -> Literal["numpy", "compiled"]:
+    if backend not in {"auto", "numpy", "compiled"}:
+        raise SettingError(f"backend is {backend!r}: choose auto, numpy or compiled")
+    if backend == "auto":
+        return "compiled" if compiled_available() else "numpy"
+    if backend == "compiled" and not compiled_available():
+        raise SettingError("the compiled backend needs numba: pip install 'crystalline[fast]'")
+    return backend
+
+
+def _compiled_decoder() -> Any:
+    """The class, from a module that imports numba: half a second that only this backend takes."""
+    return import_module("crystalline.inference.decode_compiled").CompiledDecoder

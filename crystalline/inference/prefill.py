@@ -1,0 +1,207 @@
+"""A whole prompt through the model at once, its keys and values into the cache."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from threading import Barrier
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from crystalline.inference.plain import PlainLayers, project
+from crystalline.kernels.linear import linear
+from crystalline.kernels.rms_norm import rms_norm
+from crystalline.kernels.swiglu import swiglu
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from crystalline.inference.cache import KeyValueCache
+    from crystalline.inference.crew import Crew
+    from crystalline.inference.plain import PlainLayer
+    from crystalline.inference.weights import Weights
+    from crystalline.kernels.arrays import Floats
+    from crystalline.model import ModelConfig
+
+__all__ = ["Prefill"]
+
+_CHUNK_MAX: Final = 256
+"""Tokens that one thread takes through a layer at a time: enough that reading the weights does not count."""
+
+_CHUNK_STEP: Final = 16
+
+_SCORES_MAX: Final = 1024 * 1024
+"""Of attention at a time, for one key head: what stays near the core."""
+
+
+class Prefill:
+    """Computes the cache of a prompt, and the last token's logits.
+
+    The prompt is cut into chunks, which are shared out among the threads; the cut depends on the prompt's
+    length alone, so the number of threads changes no bit. In each layer all keys and values are written
+    before any chunk attends to them.
+
+    Args:
+        weights: of the model.
+        cache: to fill.
+        cos: (context, d/2).
+        sin: (context, d/2).
+        crew: the threads.
+    """
+
+    def __init__(self, weights: Weights, cache: KeyValueCache, cos: Floats, sin: Floats, crew: Crew) -> None:
+        self._weights, self._cache, self._crew = weights, cache, crew
+        self._cos, self._sin = cos, sin
+
+    def __call__(self, slot: int, ids: Sequence[int]) -> Floats:
+        """Forget what the slot held, and take in these tokens.
+
+        Args:
+            slot: of the cache.
+            ids: 1 to `context` token ids.
+
+        Returns:
+            Logits after the last one, (V,), in a new array.
+        """
+        weights, T, threads = self._weights, len(ids), self._crew.threads
+        config = weights.config
+        # Not in use until all is there: a prefill that is given up leaves an empty slot.
+        self._cache.lengths[slot] = 0
+        chunks = _chunks(T)
+        x = weights.embedding.rows(np.asarray(ids)).copy()  # (T, D)
+        met, plain = Barrier(threads), PlainLayers(weights, threads)
+
+        def part(rank: int) -> None:
+            own = chunks[rank::threads]
+            scratch = _Scratch.make(config, max((chunk.stop - chunk.start for chunk in own), default=0))
+            try:
+                for index in range(config.layers):
+                    if plain.fill(index, rank):
+                        met.wait()
+                    layer = plain[index]
+                    queries = [self._heads(index, slot, chunk, x[chunk], layer, scratch) for chunk in own]
+                    met.wait()
+                    for chunk, q in zip(own, queries, strict=True):
+                        self._rest(index, slot, chunk, q, x[chunk], layer, scratch)
+            except BaseException:
+                met.abort()  # nobody must wait for this thread
+                raise
+
+        self._crew.run(part)
+        last = np.empty((1, config.dim), np.float32)
+        rms_norm(x[-1:], weights.gains[-1], eps=config.norm_eps, out=last, inv_rms=np.empty(1, np.float32))
+        logits = np.empty((1, config.vocab_size), np.float32)
+        project(last, weights.head, out=logits)
+        self._cache.lengths[slot] = T
+        return logits[0]
+
+    def _heads(
+        self, index: int, slot: int, chunk: slice, x: Floats, layer: PlainLayer, scratch: _Scratch
+    ) -> Floats:
+        """Queries of a chunk, (H, t, d), new; its keys and values go into the cache."""
+        config, t = self._weights.config, len(x)
+        H, K, d = config.heads, config.key_value_heads, config.head_dim
+        normed, qkv = scratch.normed[:t], scratch.qkv[:t]
+        rms_norm(x, layer.attention_norm, eps=config.norm_eps, out=normed, inv_rms=scratch.inv_rms[:t])
+        linear(normed, layer.qkv, out=qkv)
+        heads = qkv.reshape(t, H + 2 * K, d).transpose(1, 0, 2)
+        turned = _turned(heads[: H + K], self._cos[chunk], self._sin[chunk])
+        self._cache.keys[index, slot, :, chunk] = turned[H:]
+        self._cache.values[index, slot, :, chunk] = heads[H + K :]
+        return turned[:H]
+
+    def _rest(
+        self,
+        index: int,
+        slot: int,
+        chunk: slice,
+        queries: Floats,
+        x: Floats,
+        layer: PlainLayer,
+        scratch: _Scratch,
+    ) -> None:
+        """Add attention to all positions up to each one's own, and the feed-forward layer, to `x`."""
+        config, t = self._weights.config, len(x)
+        context, normed, projected = scratch.context[:t], scratch.normed[:t], scratch.projected[:t]
+        keys = self._cache.keys[index, slot, :, : chunk.stop]
+        values = self._cache.values[index, slot, :, : chunk.stop]
+        _attention(queries, keys, values, out=context.reshape(t, config.heads, -1).transpose(1, 0, 2))
+        linear(context, layer.o_proj, out=projected)
+        x += projected
+        rms_norm(x, layer.mlp_norm, eps=config.norm_eps, out=normed, inv_rms=scratch.inv_rms[:t])
+        gate_up, activated = scratch.gate_up[:t], scratch.activated[:t]
+        linear(normed, layer.gate_up, out=gate_up)
+        gate, up = np.split(gate_up, 2, axis=1)
+        swiglu(gate, up, out=activated, sigmoid=activated)
+        linear(activated, layer.down_proj, out=projected)
+        x += projected
+
+
+def _chunks(T: int) -> list[slice]:
+    """Two chunks at least for all but the shortest prompts, so that two threads have work."""
+    size = min(_CHUNK_MAX, -(-T // (2 * _CHUNK_STEP)) * _CHUNK_STEP)
+    return [slice(start, min(start + size, T)) for start in range(0, T, size)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scratch:
+    """Activations of one chunk of at most t tokens."""
+
+    normed: Floats  # (t, D)
+    inv_rms: Floats  # (t,)
+    qkv: Floats  # (t, (H + 2*K)*d)
+    context: Floats  # (t, H*d)
+    projected: Floats  # (t, D)
+    gate_up: Floats  # (t, 2*F)
+    activated: Floats  # (t, F)
+
+    @classmethod
+    def make(cls, config: ModelConfig, t: int) -> _Scratch:
+        D, F, attended = config.dim, config.feed_forward_dim, config.heads * config.head_dim
+        heads = attended + 2 * config.key_value_heads * config.head_dim
+        widths = (heads, attended, D, 2 * F, F)
+        return cls(
+            np.empty((t, D), np.float32),
+            np.empty(t, np.float32),
+            *(np.empty((t, width), np.float32) for width in widths),
+        )
+
+
+def _attention(queries: Floats, keys: Floats, values: Floats, *, out: Floats) -> None:
+    """Causal attention of the last positions to all of them.
+
+    Args:
+        queries: (H, t, d), of the last t of T positions.
+        keys: (K, T, d).
+        values: (K, T, d).
+        out: (H, t, d).
+    """
+    (H, t, d), (K, T, _) = queries.shape, keys.shape
+    group = H // K
+    step = max(_CHUNK_STEP, min(t, _SCORES_MAX // (group * T)))
+    for start in range(0, t, step):
+        stop = min(start + step, t)
+        past = T - t + stop  # keys that the last of these queries sees
+        future = np.triu(np.full((stop - start, stop - start), -np.inf, np.float32), k=1)
+        for g in range(K):
+            heads = slice(g * group, (g + 1) * group)
+            scores = np.matmul(queries[heads, start:stop], keys[g, :past].T)  # (G, rows, past)
+            scores *= np.float32(1.0 / math.sqrt(d))
+            scores[..., past - (stop - start) :] += future
+            scores -= scores.max(axis=-1, keepdims=True)
+            np.exp(scores, out=scores)
+            scores /= scores.sum(axis=-1, keepdims=True)
+            np.matmul(scores, values[g, :past], out=out[heads, start:stop])
+
+
+def _turned(heads: Floats, cos: Floats, sin: Floats) -> Floats:
+    """Rotary positions of (heads, t, d), in a new array; `cos` and `sin` are (t, d/2)."""
+    half = heads.shape[-1] // 2
+    first, second = heads[..., :half], heads[..., half:]
+    turned = np.empty(heads.shape, heads.dtype)
+    np.multiply(first, cos, out=turned[..., :half])
+    np.multiply(second, cos, out=turned[..., half:])
+    turned[..., :half] -= second * sin
+    turned[..., half:] += first * sin
+    return turned
