@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-from crystalline.inference.generate import TextModel, continuation, decode, stream
+from crystalline.inference.continuation import Continuation, absent_ids
+from crystalline.inference.decoding import Decoder, decode
+from crystalline.inference.generate import TextModel, continuation, stream
+from crystalline.inference.request import (
+    Completion,
+    FinishReason,
+    Overflow,
+    Piece,
+    Request,
+    TokenLogprob,
+    Usage,
+)
 from crystalline.inference.sampling import SamplingOptions, probabilities, sample
 
 __all__ = [
+    "Completion",
+    "Continuation",
+    "Decoder",
+    "FinishReason",
+    "Overflow",
+    "Piece",
+    "Request",
     "SamplingOptions",
     "TextModel",
+    "TokenLogprob",
+    "Usage",
+    "absent_ids",
     "continuation",
     "decode",
     "probabilities",

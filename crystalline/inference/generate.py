@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tokenizers.decoders import DecodeStream
 
 from crystalline.data import END_OF_TEXT, tokenizer_from_json
 from crystalline.errors import ModelFolderError, SettingError
+from crystalline.inference.decoding import decode
 from crystalline.inference.sampling import SamplingOptions, sample
 from crystalline.model import (
     ModelConfig,
@@ -22,14 +22,12 @@ from crystalline.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tokenizers import Tokenizer
 
 __all__ = ["TextModel", "continuation", "decode", "stream"]
-
-_REPLACEMENT = "\ufffd"  # what the decoder puts where bytes are no character, or not one yet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,26 +107,6 @@ def continuation(
         raise SettingError(f"seed is {seed}: choose a number >= 0")
     context = _prompt_ids(model.tokenizer, prompt)
     return _continue(model, context, tokens, options, np.random.default_rng(seed))
-
-
-def decode(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[str]:
-    """Text from ids while they come.
-
-    Returns:
-        Pieces of the text, none of them empty. A character of several tokens comes when it is whole; one
-        that is unfinished at the end is left out.
-    """
-    decoder = DecodeStream(skip_special_tokens=True)
-    seen: list[int] = []
-    written = 0
-    for token in ids:
-        seen.append(token)
-        if piece := decoder.step(tokenizer, token):
-            written += len(piece)
-            yield piece
-    # The decoder holds a token back if its last character is unfinished, even if its first ones are not.
-    if rest := tokenizer.decode(seen)[written:].rstrip(_REPLACEMENT):
-        yield rest
 
 
 def _prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
