@@ -140,7 +140,7 @@ class Continuation:
         """Add a token that belongs to the output; the text that comes out."""
         self._ids.append(token)
         self._window.append(token)
-        if token not in self._penalised:
+        if self.request.options.repetition_penalty != 1.0 and token not in self._penalised:
             self._penalised = np.append(self._penalised, token)
         text = self._stops.feed(self._decoder.step(token))
         if self._stops.found:
@@ -157,9 +157,7 @@ class Continuation:
 
     def _end(self, reason: FinishReason, text: str) -> str:
         """The text ends for a reason; the last of it, from `text` on."""
-        if not self._stops.found:
-            text += self._stops.feed(self._decoder.finish())
-        self.finished = "stop" if self._stops.found else reason
+        self.finished = reason
         text += self._stops.finish()
         self._texts.append(text)
         return text

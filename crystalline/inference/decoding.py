@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tokenizers.decoders import DecodeStream
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -13,19 +11,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Decoder", "decode"]
 
-_REPLACEMENT = "\ufffd"  # what the decoder puts where bytes are no character, or not one yet
+_REPLACEMENT = "\ufffd"  # what the tokenizer puts where bytes are no character, or not one yet
 
-# Some tokenizers write the space before a word into the word, and decode a text without its first one. What
-# follows a prompt is no beginning, so it is decoded behind the last tokens of it. A few are enough: a
-# character has four bytes at most.
-_TAIL_TOKENS = 16
+_CONTEXT_TOKENS = 16  # of a prompt; a few are enough, since a character has four bytes at most
 
 
 class Decoder:
     """Text from ids, one id after another.
 
-    All pieces together are what decoding prompt and ids adds to the text of the prompt. A character of
-    several tokens comes when it is whole.
+    All pieces together are what the ids add to the text of the prompt, without what is no character, or not
+    yet one, at the very end. A character of several tokens comes with the token that completes it.
+
+    Ids are decoded behind those whose text came last, since some tokenizers write the space before a word
+    into the word, and leave out that of the first word of a text. Where the tokenizer takes back a character
+    because of bytes behind it that are none, as one with byte fallback does, what came stays as it is.
 
     Args:
         tokenizer: that of the model.
@@ -34,42 +33,40 @@ class Decoder:
 
     def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
-        self._stream = DecodeStream(skip_special_tokens=True)
-        self._ids = list(prompt[-_TAIL_TOKENS:])
-        self._written = sum(len(self._stream.step(tokenizer, token) or "") for token in self._ids)
-        # The stream may hold back some of the prompt as well: a token whose last character is unfinished.
-        self._skip = len(self._whole()) - self._written
+        self._before: list[int] = []  # what is held is decoded behind these, whose text has come out
+        self._before_text = ""
+        self._held: list[int] = []
+        self._out = 0  # how many characters of what is held have come out
+        for token in prompt[-_CONTEXT_TOKENS:]:
+            self.step(token)
 
     def step(self, token: int) -> str:
         """The text that an id completes; "" if it completes no character."""
-        self._ids.append(token)
-        piece: str | None = self._stream.step(self._tokenizer, token)
-        if not piece:
-            return ""
-        self._written += len(piece)
-        piece, self._skip = piece[self._skip :], 0
+        self._held.append(token)
+        text = self._held_text()
+        whole = text.rstrip(_REPLACEMENT)
+        piece = whole[self._out :]
+        self._out += len(piece)
+        if text and text == whole:
+            self._before, self._held, self._out = self._held, [], 0
+            self._before_text = self._tokenizer.decode(self._before)
         return piece
 
-    def finish(self) -> str:
-        """What is left at the end. A character that is unfinished is left out."""
-        # The stream holds a token back if its last character is unfinished, even if its first ones are not.
-        return self._whole()[self._written + self._skip :]
-
-    def _whole(self) -> str:
-        text: str = self._tokenizer.decode(self._ids)
-        return text.rstrip(_REPLACEMENT)
+    def _held_text(self) -> str:
+        text: str = self._tokenizer.decode(self._before + self._held)
+        if text.startswith(self._before_text):
+            return text[len(self._before_text) :]
+        alone: str = self._tokenizer.decode(self._held)
+        return alone
 
 
 def decode(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[str]:
-    """Text from ids while they come.
+    """Text from ids while they come, as `Decoder` gives it.
 
     Returns:
-        Pieces of the text, none of them empty. A character of several tokens comes when it is whole; one
-        that is unfinished at the end is left out.
+        Pieces of the text, none of them empty.
     """
     decoder = Decoder(tokenizer)
     for token in ids:
         if piece := decoder.step(token):
             yield piece
-    if rest := decoder.finish():
-        yield rest
