@@ -67,7 +67,7 @@ def test_any_ids_behind_any_prompt_add_what_the_whole_has_more(
     before = tokenizer.decode(prompt).rstrip("\ufffd")
     whole = tokenizer.decode(prompt + ids)
     text = "".join(pieces_of(tokenizer, ids, prompt))
-    # With byte fallback, bytes that are no character make those before them none: what came is not taken back.
+    # With byte fallback, bytes that are no character make those before them none; what came stays.
     if tokenizer is BYTES or "\ufffd" not in whole:
         assert text == whole.rstrip("\ufffd").removeprefix(before)
     assert not text.endswith("\ufffd")
