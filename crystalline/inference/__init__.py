@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crystalline.inference.continuation import Continuation, absent_ids
 from crystalline.inference.decoding import Decoder, decode
-from crystalline.inference.generate import TextModel, continuation, stream
+from crystalline.inference.generate import continuation, stream
 from crystalline.inference.request import (
     Completion,
     FinishReason,
@@ -15,6 +15,7 @@ from crystalline.inference.request import (
     Usage,
 )
 from crystalline.inference.sampling import SamplingOptions, probabilities, sample
+from crystalline.inference.text_model import TextModel
 
 __all__ = [
     "Completion",
