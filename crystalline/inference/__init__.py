@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from crystalline.inference.continuation import Continuation, absent_ids
-from crystalline.inference.decoding import Decoder, decode
-from crystalline.inference.generate import continuation, stream
+from crystalline.inference.decoding import Decoder
+from crystalline.inference.engine import Engine
+from crystalline.inference.generate import complete, stream
 from crystalline.inference.request import (
     Completion,
     FinishReason,
@@ -21,6 +22,7 @@ __all__ = [
     "Completion",
     "Continuation",
     "Decoder",
+    "Engine",
     "FinishReason",
     "Overflow",
     "Piece",
@@ -30,8 +32,7 @@ __all__ = [
     "TokenLogprob",
     "Usage",
     "absent_ids",
-    "continuation",
-    "decode",
+    "complete",
     "probabilities",
     "sample",
     "stream",

@@ -9,7 +9,7 @@ import numpy as np
 from crystalline.errors import SettingError
 from crystalline.inference.decoding import Decoder
 from crystalline.inference.logprobs import token_logprob
-from crystalline.inference.request import FinishReason, Piece, Request, TokenLogprob, Usage
+from crystalline.inference.request import Completion, FinishReason, Piece, Request, TokenLogprob, Usage
 from crystalline.inference.sampling import sample
 from crystalline.inference.stopping import StopFinder
 
@@ -49,6 +49,7 @@ class Continuation:
 
     Attributes:
         request: as given.
+        context: as given.
         finished: why it ended, or None while it has not.
 
     Raises:
@@ -70,7 +71,7 @@ class Continuation:
             )
         self.request = request
         self.finished: FinishReason | None = None
-        self._context = context
+        self.context = context
         self._window = list(request.prompt[-context:])  # what the model sees for the next token
         self._fresh = True  # the engine has seen nothing of the window yet
         self._rng = np.random.default_rng(request.seed)
@@ -107,6 +108,16 @@ class Continuation:
     def last(self) -> int:
         """The id that the engine must see next, where `to_prefill` says that nothing comes before it."""
         return self._window[-1]
+
+    def completion(self) -> Completion:
+        """The whole answer of a request that has ended.
+
+        Raises:
+            ValueError: it has not.
+        """
+        if self.finished is None:
+            raise ValueError("the request has not ended: advance it until `finished` says why")
+        return Completion(self.text, self.ids, self.finished, self.usage, self.logprobs)
 
     def to_prefill(self) -> list[int]:
         """The ids that the engine must see anew before the next draw; empty if `last` is enough."""
@@ -147,10 +158,10 @@ class Continuation:
             return self._end("stop", text)
         if len(self._ids) == self.request.tokens:
             return self._end("length", text)
-        if len(self._window) > self._context:
+        if len(self._window) > self.context:
             if self.request.overflow == "refuse":
                 return self._end("context", text)
-            self._window = self._window[-max(1, self._context // 2) :]
+            self._window = self._window[-max(1, self.context // 2) :]
             self._fresh = True
         self._texts.append(text)
         return text

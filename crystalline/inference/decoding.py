@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from tokenizers import Tokenizer
 
-__all__ = ["Decoder", "decode"]
+__all__ = ["Decoder"]
 
 _REPLACEMENT = "\ufffd"  # what the tokenizer puts where bytes are no character, or not one yet
 
@@ -58,15 +58,3 @@ class Decoder:
             return text[len(self._before_text) :]
         alone: str = self._tokenizer.decode(self._held)
         return alone
-
-
-def decode(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[str]:
-    """Text from ids while they come, as `Decoder` gives it.
-
-    Returns:
-        Pieces of the text, none of them empty.
-    """
-    decoder = Decoder(tokenizer)
-    for token in ids:
-        if piece := decoder.step(token):
-            yield piece

@@ -140,6 +140,7 @@ class Completion:
         finish: why it ended.
         usage: how many tokens it took.
         logprobs: one for each of `ids` if they were asked for, else none.
+        weights: the name of the weights that answered, where there can be several: that of a checkpoint.
     """
 
     text: str
@@ -147,3 +148,4 @@ class Completion:
     finish: FinishReason
     usage: Usage
     logprobs: tuple[TokenLogprob, ...] = ()
+    weights: str = ""

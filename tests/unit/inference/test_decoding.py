@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models
 
 from crystalline.data import Corpus, train_tokenizer
-from crystalline.inference import Decoder, decode
+from crystalline.inference import Decoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ def sentencepiece() -> Tokenizer:
 
 
 SPACES = sentencepiece()
-CAT, THE, SNOWMAN = (SPACES.token_to_id(piece) for piece in ("▁cat", "▁the", "☃"))
+CAT, THE = (SPACES.get_vocab()[piece] for piece in ("▁cat", "▁the"))
 
 
 def halves() -> Tokenizer:
@@ -71,10 +71,6 @@ def test_any_ids_behind_any_prompt_add_what_the_whole_has_more(
     if tokenizer is BYTES or "\ufffd" not in whole:
         assert text == whole.rstrip("\ufffd").removeprefix(before)
     assert not text.endswith("\ufffd")
-    if not prompt:
-        pieces = list(decode(tokenizer, ids))
-        assert "".join(pieces) == text
-        assert all(pieces)
 
 
 def test_a_word_behind_a_prompt_keeps_its_space() -> None:
@@ -96,8 +92,8 @@ def test_what_a_prompt_ends_with_does_not_come_again() -> None:
 
 
 def test_what_is_whole_in_front_of_an_unfinished_character_comes_at_once() -> None:
-    joined = BPE_WITH_HALVES.token_to_id("xÃ")  # "x" and the first byte of "é"
-    second = BPE_WITH_HALVES.token_to_id("©")
+    joined = BPE_WITH_HALVES.get_vocab()["xÃ"]  # "x" and the first byte of "é"
+    second = BPE_WITH_HALVES.get_vocab()["©"]
     assert pieces_of(BPE_WITH_HALVES, [joined, second]) == ["x", "é"]
     assert pieces_of(BPE_WITH_HALVES, [second], prompt=[joined]) == ["é"]
     assert pieces_of(BPE_WITH_HALVES, [joined, joined, second]) == ["x", "\ufffdx", "é"]

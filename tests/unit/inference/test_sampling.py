@@ -22,13 +22,13 @@ LOGITS = np.log(np.array([0.05, 0.1, 0.4, 0.05, 0.15, 0.25], np.float32))
 # Few enough different ones that equal logits are usual.
 ANY_LOGITS = st_np.arrays(
     np.float32,
-    st.integers(1, 600),
+    st.integers(1, 150),
     elements=st.one_of(st.floats(-30, 30, width=32), st.integers(-3, 3).map(float)),
 )
 OPTIONS = st.builds(
     SamplingOptions,
     temperature=st.floats(0.05, 5),
-    top_k=st.one_of(st.just(0), st.integers(0, 700)),
+    top_k=st.one_of(st.just(0), st.integers(0, 170)),
     top_p=st.one_of(st.just(1.0), st.floats(0.01, 1.0)),
     min_p=st.one_of(st.just(0.0), st.floats(0.0, 1.0)),
     repetition_penalty=st.one_of(st.just(1.0), st.floats(0.5, 3.0)),
@@ -105,7 +105,7 @@ def test_top_p_counts_shares_of_what_top_k_left() -> None:
     assert kept_by(top_k=2, top_p=0.63, temperature=1.0) == [2, 5]
 
 
-@given(ANY_LOGITS, OPTIONS, st.sets(st.integers(0, 599)), st.sets(st.integers(0, 599), max_size=20))
+@given(ANY_LOGITS, OPTIONS, st.sets(st.integers(0, 149)), st.sets(st.integers(0, 149), max_size=20))
 def test_any_combination_agrees_with_the_definitions(
     logits: np.ndarray, options: SamplingOptions, seen: set[int], absent: set[int]
 ) -> None:
@@ -138,7 +138,7 @@ def ids_array(ids: set[int]) -> np.ndarray:
     return np.array(sorted(ids), np.intp)
 
 
-@given(ANY_LOGITS, st.integers(1, 700))
+@given(ANY_LOGITS, st.integers(1, 170))
 def test_the_likeliest_are_the_first_of_the_sorted_list(logits: np.ndarray, count: int) -> None:
     expected = sorted(range(len(logits)), key=lambda i: (-logits[i], i))[:count]
     assert likeliest(logits, count).tolist() == sorted(expected)
@@ -147,19 +147,19 @@ def test_the_likeliest_are_the_first_of_the_sorted_list(logits: np.ndarray, coun
 def test_a_large_vocabulary_is_held_to_the_definitions_too() -> None:
     rng = np.random.default_rng(0)
     for spread in (0.5, 3.0, 10.0):
-        logits = (spread * rng.standard_normal(20_000)).astype(np.float32)
+        logits = (spread * rng.standard_normal(4_000)).astype(np.float32)
         for options in (
             SamplingOptions(temperature=0.8),
             SamplingOptions(temperature=0.8, top_k=50, top_p=0.9),
-            SamplingOptions(temperature=1.0, top_p=0.95003),
+            SamplingOptions(temperature=1.0, top_p=0.95017),
             SamplingOptions(temperature=1.5, top_p=0.5, min_p=0.02),
             SamplingOptions(temperature=0.8, min_p=0.05, repetition_penalty=1.3),
         ):
-            seen = np.arange(0, 20_000, 7)
+            seen = np.arange(0, 4_000, 7)
             found = probabilities(logits, options, seen=seen)
             expected = plain_probabilities(logits.tolist(), options, seen.tolist())
             assert np.flatnonzero(found).tolist() == sorted(expected)
-            assert found == pytest.approx([expected.get(i, 0.0) for i in range(20_000)], rel=1e-4)
+            assert found == pytest.approx([expected.get(i, 0.0) for i in range(4_000)], rel=1e-4)
 
 
 def test_min_p_keeps_what_is_likely_enough_beside_the_likeliest() -> None:
@@ -209,12 +209,10 @@ def test_the_penalty_divides_positive_and_multiplies_negative_logits_once() -> N
 
 
 def test_the_penalty_comes_before_everything_else() -> None:
-    seen, penalty = np.array([2]), {"repetition_penalty": 3.0}
-    assert (
-        sample(LOGITS + 3, SamplingOptions(temperature=0, **penalty), np.random.default_rng(0), seen=seen)
-        == 5
-    )
-    found = probabilities(LOGITS + 3, SamplingOptions(top_k=1, **penalty), seen=seen)
+    seen, rng = np.array([2]), np.random.default_rng(0)
+    greedy = SamplingOptions(temperature=0, repetition_penalty=3.0)
+    assert sample(LOGITS + 3, greedy, rng, seen=seen) == 5
+    found = probabilities(LOGITS + 3, SamplingOptions(top_k=1, repetition_penalty=3.0), seen=seen)
     assert np.flatnonzero(found).tolist() == [5]
 
 

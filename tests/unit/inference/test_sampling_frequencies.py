@@ -5,7 +5,7 @@ Seeds are fixed: a test that passes always passes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pytest
@@ -16,6 +16,10 @@ from tests.helpers.plain_sampling import plain_probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+Floats: TypeAlias = "NDArray[np.float64]"
 
 DRAWS = 20_000
 
@@ -36,59 +40,60 @@ SETTINGS = {
 }
 
 
-def top_k_off_by_one(weights: np.ndarray, options: SamplingOptions) -> np.ndarray:
+def top_k_off_by_one(weights: Floats, options: SamplingOptions) -> Floats:
     return weights * (np.argsort(np.argsort(-weights)) < options.top_k + 1)
 
 
-def top_k_of_the_first_ids(weights: np.ndarray, options: SamplingOptions) -> np.ndarray:
+def top_k_of_the_first_ids(weights: Floats, options: SamplingOptions) -> Floats:
     return weights * (np.arange(len(weights)) < options.top_k)
 
 
-def top_p_without_the_token_that_reaches_it(weights: np.ndarray, options: SamplingOptions) -> np.ndarray:
+def top_p_without_the_token_that_reaches_it(weights: Floats, options: SamplingOptions) -> Floats:
     ranked = np.argsort(-weights)
     return weights * np.isin(np.arange(len(weights)), ranked[np.cumsum(weights[ranked]) < options.top_p])
 
 
-def top_p_of_a_list_that_is_not_sorted(weights: np.ndarray, options: SamplingOptions) -> np.ndarray:
+def top_p_of_a_list_that_is_not_sorted(weights: Floats, options: SamplingOptions) -> Floats:
     return weights * (np.cumsum(weights) - weights < options.top_p)
 
 
-def min_p_beside_one_instead_of_the_likeliest(weights: np.ndarray, options: SamplingOptions) -> np.ndarray:
+def min_p_beside_one_instead_of_the_likeliest(weights: Floats, options: SamplingOptions) -> Floats:
     return weights * (weights >= options.min_p)
 
 
-def min_p_beside_the_mean(weights: np.ndarray, options: SamplingOptions) -> np.ndarray:
+def min_p_beside_the_mean(weights: Floats, options: SamplingOptions) -> Floats:
     return weights * (weights >= options.min_p * weights.mean())
 
 
-def temperature_twice(weights: np.ndarray, options: SamplingOptions) -> np.ndarray:
-    return weights ** (1 / options.temperature**2)
+def temperature_twice(weights: Floats, options: SamplingOptions) -> Floats:
+    return np.power(weights, 1 / options.temperature**2)
 
 
-def temperature_never(weights: np.ndarray, _options: SamplingOptions) -> np.ndarray:
+def temperature_never(weights: Floats, _options: SamplingOptions) -> Floats:
     return weights
 
 
-def temperature_multiplied(weights: np.ndarray, options: SamplingOptions) -> np.ndarray:
-    return weights**options.temperature
+def temperature_multiplied(weights: Floats, options: SamplingOptions) -> Floats:
+    return np.power(weights, options.temperature)
 
 
-def penalty_never(weights: np.ndarray, _options: SamplingOptions) -> np.ndarray:
+def penalty_never(weights: Floats, _options: SamplingOptions) -> Floats:
     return weights
 
 
-def penalty_divides_negative_logits_too(weights: np.ndarray, options: SamplingOptions) -> np.ndarray:
+def penalty_divides_negative_logits_too(weights: Floats, options: SamplingOptions) -> Floats:
     changed = LOGITS.astype(np.float64)
     changed[SEEN] /= options.repetition_penalty
     assert weights.shape == changed.shape
-    return np.exp(changed)
+    exact: Floats = np.exp(changed)
+    return exact
 
 
-def right(weights: np.ndarray, _options: SamplingOptions) -> np.ndarray:
+def right(weights: Floats, _options: SamplingOptions) -> Floats:
     return weights
 
 
-PLANTED: list[tuple[str, Callable[[np.ndarray, SamplingOptions], np.ndarray]]] = [
+PLANTED: list[tuple[str, Callable[[Floats, SamplingOptions], Floats]]] = [
     ("top-k", top_k_off_by_one),
     ("top-k", top_k_of_the_first_ids),
     ("top-p", top_p_without_the_token_that_reaches_it),
@@ -117,7 +122,7 @@ def test_tokens_are_as_frequent_as_the_definition_says(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "mistake"), PLANTED)
 def test_a_planted_mistake_is_noticed(
-    name: str, mistake: Callable[[np.ndarray, SamplingOptions], np.ndarray]
+    name: str, mistake: Callable[[Floats, SamplingOptions], Floats]
 ) -> None:
     model = np.exp(LOGITS.astype(np.float64))
     weights = mistake(model / model.sum(), SETTINGS[name])
