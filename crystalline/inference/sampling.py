@@ -187,7 +187,7 @@ def _weighed(
         logits = logits[kept]
     weights = _weights(logits, best, options.temperature)
     if options.top_p < 1.0:
-        inside = _nucleus(logits, weights, options.top_p)
+        inside = _nucleus(logits, weights, best, options)
         kept, weights = inside if kept is None else kept[inside], weights[inside]
     if options.min_p > 0.0:
         inside = np.flatnonzero(weights >= options.min_p)
@@ -207,18 +207,21 @@ def _weights(
 
 
 def _nucleus(
-    logits: NDArray[np.floating[Any]], weights: NDArray[np.floating[Any]], top_p: float
+    logits: NDArray[np.floating[Any]],
+    weights: NDArray[np.floating[Any]],
+    best: np.floating[Any],
+    options: SamplingOptions,
 ) -> NDArray[np.intp]:
     """Where the fewest likeliest are that together have the share `top_p` of all weight."""
     total = float(weights.sum(dtype=np.float64))
     # All that weigh less than this have together less than the share that is left out.
-    candidates = np.flatnonzero(weights >= (1.0 - top_p) * total / len(weights))
+    candidates = np.flatnonzero(weights >= (1.0 - options.top_p) * total / len(weights))
     # Ranked by logits, since distinct logits may underflow to one weight.
-    ranked = candidates[np.argsort(logits[candidates])[::-1]]
-    reached = np.cumsum(weights[ranked], dtype=np.float64)
+    ranked = np.sort(logits[candidates])[::-1]
+    reached = np.cumsum(_weights(ranked, best, options.temperature), dtype=np.float64)
     # Rounding can leave the whole sum a hair below `top_p`.
-    count = min(int(np.searchsorted(reached, top_p * total)) + 1, len(ranked))
-    return candidates[_at_least(logits[candidates], logits[ranked[count - 1]], count)]
+    count = min(int(np.searchsorted(reached, options.top_p * total)) + 1, len(ranked))
+    return candidates[_at_least(logits[candidates], ranked[count - 1], count)]
 
 
 def _at_least(values: NDArray[np.floating[Any]], least: np.floating[Any], count: int) -> NDArray[np.intp]:

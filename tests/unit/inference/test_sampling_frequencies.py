@@ -66,7 +66,7 @@ def min_p_beside_the_mean(weights: Floats, options: SamplingOptions) -> Floats:
 
 
 def temperature_twice(weights: Floats, options: SamplingOptions) -> Floats:
-    return np.power(weights, 1 / options.temperature**2)
+    return np.power(weights, options.temperature**-2)
 
 
 def temperature_never(weights: Floats, _options: SamplingOptions) -> Floats:
