@@ -18,6 +18,7 @@ from crystalline.model.files import (
 )
 from crystalline.model.manifest import MANIFEST, read_json, verify, write_json, write_manifest
 from crystalline.model.parameters import (
+    LayerParameters,
     Layout,
     Parameters,
     initialise,
@@ -31,6 +32,7 @@ from crystalline.model.workspace import Workspace
 __all__ = [
     "MANIFEST",
     "MODEL_FILES",
+    "LayerParameters",
     "Layout",
     "ModelConfig",
     "Parameters",
