@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from crystalline.inference.generate import TextModel, continuation, decode, stream
+from crystalline.inference.generate import continuation, decode, stream
 from crystalline.inference.sampling import SamplingOptions, probabilities, sample
+from crystalline.inference.text_model import TextModel
 
 __all__ = [
     "SamplingOptions",

@@ -10,18 +10,29 @@ from crystalline.kernels.blocks import block_entries, block_rows
 
 if TYPE_CHECKING:
     from crystalline.kernels.arrays import Floats
+    from crystalline.kernels.rope_scaling import RopeScaling
 
 __all__ = ["rotary", "rotary_backward", "rotary_scratch_size", "rotary_tables"]
 
 _OPERANDS = 2
 
 
-def rotary_tables(positions: int, head_dim: int, theta: float) -> tuple[Floats, Floats]:
+def rotary_tables(
+    positions: int, head_dim: int, theta: float, scaling: RopeScaling | None = None
+) -> tuple[Floats, Floats]:
     """Cosines and sines of the angles position * theta^(-2 i / d), each (d/2, positions), in float64.
+
+    Args:
+        positions: how many, from 0.
+        head_dim: width of a head, d, even.
+        theta: base of the angles.
+        scaling: how the frequencies are slowed down; None leaves them as they are.
 
     Source: Su et al. 2021, "RoFormer: enhanced transformer with rotary position embedding".
     """
-    frequencies = theta ** (-np.arange(0, head_dim, 2) / head_dim)  # (d/2,)
+    frequencies: Floats = theta ** (-np.arange(0, head_dim, 2) / head_dim)  # (d/2,)
+    if scaling is not None:
+        frequencies = scaling.slowed(frequencies)
     angles = frequencies[:, None] * np.arange(positions)  # (d/2, T)
     return np.cos(angles), np.sin(angles)
 

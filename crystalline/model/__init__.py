@@ -6,6 +6,7 @@ BLAS to one thread.
 
 from __future__ import annotations
 
+from crystalline.kernels.rope_scaling import RopeScaling
 from crystalline.model.config import ModelConfig
 from crystalline.model.files import (
     MODEL_FILES,
@@ -16,6 +17,7 @@ from crystalline.model.files import (
     read_model,
     save_model,
 )
+from crystalline.model.loaded import LoadedModel, TextSettings
 from crystalline.model.manifest import MANIFEST, read_json, verify, write_json, write_manifest
 from crystalline.model.parameters import (
     LayerParameters,
@@ -34,8 +36,11 @@ __all__ = [
     "MODEL_FILES",
     "LayerParameters",
     "Layout",
+    "LoadedModel",
     "ModelConfig",
     "Parameters",
+    "RopeScaling",
+    "TextSettings",
     "Workspace",
     "initialise",
     "layout_of",

@@ -128,7 +128,7 @@ class Workspace:
         self.config, self.batch, self.seq_len = config, batch, seq_len
         self.training, self.recompute = training, recompute
         self.dtype: np.dtype[np.floating[Any]] = _float_dtype(dtype)
-        cos, sin = rotary_tables(seq_len, config.head_dim, config.rope_theta)
+        cos, sin = rotary_tables(seq_len, config.head_dim, config.rope_theta, config.rope_scaling)
         # Decided for the largest batch: a smaller one must find room in the same memory. It changes no bit.
         self._keeps_probabilities = training and not recompute and self._probabilities(batch, seq_len) > 0
         self._cos: Floats = cos.astype(self.dtype)

@@ -18,6 +18,7 @@ from crystalline.inference import SamplingOptions, TextModel, generate, stream
 from crystalline.model import (
     ModelConfig,
     Parameters,
+    TextSettings,
     Workspace,
     initialise,
     logits,
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 TOKENIZER = train_tokenizer(Corpus.from_text("naïve ☃ 日本 the cat sat on the mat " * 3), 290)
 END = 0
 CONFIG = ModelConfig(vocab_size=TOKENIZER.get_vocab_size(), dim=16, layers=2, heads=2, ffn_dim=16, seq_len=8)
-MODEL = TextModel(CONFIG, Parameters(CONFIG, initialise(CONFIG, seed=5) * 10), TOKENIZER)
+TEXT = TextSettings(end_ids=(END,))
+MODEL = TextModel(CONFIG, Parameters(CONFIG, initialise(CONFIG, seed=5) * 10), TOKENIZER, TEXT)
 USUAL = SamplingOptions(temperature=1.0)
 GREEDY = SamplingOptions(temperature=0.0)
 
@@ -175,10 +177,10 @@ def test_a_saved_model_speaks_as_it_did_in_memory(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
-    other = train_tokenizer(Corpus.from_text("a"), 257)
+    other = train_tokenizer(Corpus.from_text(" ".join(f"word{n}" for n in range(99)) * 3), 299)
     save_model(tmp_path, CONFIG, MODEL.parameters.flat, other.to_str())
     with pytest.raises(
-        ModelFolderError, match=f"tokenizer has 257 entries but the model {CONFIG.vocab_size}"
+        ModelFolderError, match=f"tokenizer has 299 entries but the model {CONFIG.vocab_size}"
     ):
         TextModel.load(tmp_path)
 

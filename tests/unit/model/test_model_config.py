@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystalline.errors import ModelFolderError, SettingError
-from crystalline.model import ModelConfig, layout_of
+from crystalline.model import ModelConfig, RopeScaling, layout_of
 
 HEADLINE = ModelConfig(vocab_size=10_000, dim=256, layers=6, heads=8)
 
@@ -20,12 +20,27 @@ def test_sizes_left_out_follow_from_the_others() -> None:
     assert 7.2e6 < config.parameter_count() < 7.4e6
 
 
+def scalings() -> st.SearchStrategy[RopeScaling]:
+    linear = st.builds(RopeScaling, kind=st.just("linear"), factor=st.floats(0.5, 64.0))
+    llama3 = st.builds(
+        RopeScaling,
+        kind=st.just("llama3"),
+        factor=st.floats(1.0, 64.0),
+        low_freq_factor=st.floats(0.5, 1.5),
+        high_freq_factor=st.floats(2.0, 8.0),
+        original_seq_len=st.integers(16, 8192),
+    )
+    return linear | llama3
+
+
 @st.composite
 def configs(draw: st.DrawFn) -> ModelConfig:
     kv_heads, group, half = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 4))
     return ModelConfig(
         vocab_size=draw(st.integers(1, 40)),
         dim=kv_heads * group * 2 * half,
+        head_dim=draw(st.sampled_from([2, 4, 6]) | st.none()),  # type: ignore[arg-type]  # None: of dim
+        rope_scaling=draw(st.none() | scalings()),
         layers=draw(st.integers(1, 3)),
         heads=kv_heads * group,
         kv_heads=kv_heads,
@@ -105,15 +120,25 @@ def test_absent_optional_keys_mean_what_transformers_means() -> None:
     ("change", "message"),
     [
         ({"model_type": "gpt2"}, "model_type is 'gpt2'"),
-        ({"rope_scaling": {"factor": 2.0}}, "rope_scaling=.* is not supported yet"),
-        ({"rope_parameters": {"rope_type": "llama3"}}, "rope_type='llama3' is not supported yet"),
+        ({"rope_scaling": {"factor": 2.0}}, "rope_type=None is not supported"),
+        ({"rope_scaling": {"type": "yarn", "factor": 2.0}}, "rope_type='yarn' is not supported"),
+        ({"rope_scaling": {"type": ["linear"]}}, "rope_type=.* is not supported"),
+        ({"rope_scaling": {"type": "linear"}}, "rope scaling lacks the key 'factor'"),
+        ({"rope_scaling": {"type": "linear", "factor": "2"}}, "factor must be a number"),
+        ({"rope_scaling": {"type": "linear", "factor": 0}}, "factor must be from"),
+        ({"rope_parameters": {"rope_type": "llama3", "factor": 8}}, "lacks the key 'low_freq_factor'"),
         ({"rope_parameters": 3}, "rope_parameters must be an object"),
-        ({"hidden_act": "gelu"}, "hidden_act='gelu' is not supported yet"),
-        ({"attention_bias": True}, "attention_bias=True is not supported yet"),
-        ({"head_dim": 64}, "head_dim=64 is not supported yet"),
-        ({"head_dim": [64]}, "head_dim=.* is not supported yet"),
+        ({"hidden_act": "gelu"}, "hidden_act='gelu' is not supported"),
+        ({"attention_bias": True}, "attention_bias=True is not supported"),
+        ({"mlp_bias": True}, "mlp_bias=True is not supported"),
+        ({"pretraining_tp": 2}, "pretraining_tp=2 is not supported"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config=.* is not supported"),
+        ({"head_dim": 31}, "head_dim is 31, .* even width"),
+        ({"head_dim": [64]}, "head_dim must be a whole number"),
+        ({"vocab_size": 10**400}, "vocab_size is above"),
+        ({"rope_theta": 10**400}, "rope_theta is above"),
         ({"hidden_size": "256"}, "dim must be a whole number"),
-        ({"num_attention_heads": 7}, "heads=7 does not divide dim=256"),
+        ({"num_attention_heads": 7, "head_dim": None}, "heads=7 does not divide dim=256"),
         ({"rope_theta": None}, "rope_theta must be a number"),
     ],
 )
