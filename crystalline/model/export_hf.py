@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -104,6 +105,7 @@ def _write_weights(path: Path, model: LoadedModel, dtype: HfType) -> None:
         safetensors.numpy.save_file(tensors, path, metadata={"format": "pt"})
     except safetensors.SafetensorError as error:
         raise OSError(f"{path}: {error}") from error
+    shutil.copymode(path.with_name(_CONFIG), path)  # the library lets only the owner read it
 
 
 def _halves(flat: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float16]]:

@@ -69,6 +69,8 @@ def gguf_tokens(tokenizer_json: str, vocab_size: int) -> GgufTokens:
     if len(set(tokens)) < vocab_size:
         raise OutputError("the tokenizer has one text for two ids, which llama.cpp refuses: export the model as hf")
     merges = tuple(_pairs(model["merges"]))
+    if not merges:
+        raise OutputError("a tokenizer with no merges is refused by llama.cpp: export the model as hf")
     if not model.get("byte_fallback"):
         joined = tuple(f"{first} {second}" for first, second in merges)
         return GgufTokens("gpt2", split_name(content), tokens, types, joined, (), space_prefix=False)

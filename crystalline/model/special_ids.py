@@ -20,8 +20,8 @@ class SpecialIds:
     Attributes:
         begin: id of the token that begins a text, whether it is put there or not; None if there is none.
         ends: ids of those that end one; the one called `end_token` is first.
-        begin_token: the text of `begin`; None if there is none.
-        end_token: the text of the first of `ends`; None if there is none.
+        begin_token: what begins a text, as text; None if nothing does.
+        end_token: what ends one, as text; None if nothing does.
     """
 
     begin: int | None
@@ -43,6 +43,6 @@ def special_ids(model: LoadedModel) -> SpecialIds:
     return SpecialIds(
         begin=begin,
         ends=ends,
-        begin_token=None if begin is None else tokenizer.id_to_token(begin),
-        end_token=tokenizer.id_to_token(ends[0]) if ends else None,
+        begin_token=text.begin_token or (None if begin is None else tokenizer.id_to_token(begin)),
+        end_token=text.end_token or (tokenizer.id_to_token(ends[0]) if ends else None),
     )

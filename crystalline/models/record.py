@@ -120,15 +120,21 @@ def read_record(folder: Path) -> Record:
     own_hash = content.pop(_OWN_HASH, None)
     if own_hash != _sha256(content):
         raise ModelFolderError(f"{path} is damaged, it is not what was written: {_REMEDY}")
-    if content["format"] != _FORMAT:
+    if content.get("format") != _FORMAT:
         raise ModelFolderError(f"{path} was written by a newer version of crystalline: use that one")
-    return Record(
-        source=content["source"],
-        source_kind=content["source_kind"],
-        imported=content["imported"],
-        weights_sha256=content["weights_sha256"],
-        files={name: FileHash(file["bytes"], file["sha256"]) for name, file in content["files"].items()},
-    )
+    try:
+        return Record(
+            source=str(content["source"]),
+            source_kind=content["source_kind"],
+            imported=float(content["imported"]),
+            weights_sha256=str(content["weights_sha256"]),
+            files={
+                name: FileHash(int(file["bytes"]), str(file["sha256"]))
+                for name, file in content["files"].items()
+            },
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):  # written by somebody else, with a good hash
+        raise ModelFolderError(f"{path} is not the record of a model: {_REMEDY}") from None
 
 
 def damages(folder: Path, progress: Callable[[int], None] | None = None) -> list[str]:

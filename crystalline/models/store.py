@@ -18,13 +18,13 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from crystalline.errors import ModelFolderError, OutputError
 from crystalline.model.atomic import beside, lock, point, remove, sweep, sync
-from crystalline.models.names import check_name
+from crystalline.models.names import check_name, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ class Store:
     def names(self) -> list[str]:
         """All names, sorted; none where there is no folder."""
         try:
-            return sorted(entry.name for entry in os.scandir(self.folder) if _is_name_of_ours(Path(entry.path)))
+            return sorted(name for name in os.listdir(self.folder) if is_name(name) and _target(self.folder / name))
         except FileNotFoundError:
             return []
 
@@ -61,10 +61,10 @@ class Store:
         Raises:
             ModelFolderError: there is no such model; says which there are.
         """
-        try:
-            return self.folder / (self.folder / name).readlink()
-        except OSError:
-            raise self.unknown(name) from None
+        target = _target(self.folder / name) if is_name(name) else None
+        if target is None:
+            raise self.unknown(name)
+        return self.folder / target
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Path]:
@@ -82,7 +82,7 @@ class Store:
                 finally:
                     os.close(claim)
                 return
-            if not place.exists() and (self.folder / name).is_symlink():
+            if not place.exists() and self.place(name) == place:
                 break  # not removed in good order
         raise ModelFolderError(f"{self.folder / name} has lost its files: remove the model and import it again")
 
@@ -106,26 +106,21 @@ class Store:
         check_name(name)
         place = self.folder / _STORE / secrets.token_hex(8)
         place.parent.mkdir(parents=True, exist_ok=True)
-        with self._alone():
-            self._check_free(name)
-            making = beside(place)
-            fresh = making.__enter__()
-            claim = lock(fresh)
-        try:
+        with ExitStack() as stack:
+            with self._alone():
+                self.check_free(name)
+                fresh = stack.enter_context(beside(place))
+                stack.enter_context(_claimed(fresh))  # before any other writer could sweep it away
             whole = fresh / place.name
             whole.mkdir()
             yield whole
             sync(whole)
             with self._alone():
-                self._check_free(name)
+                self.check_free(name)
                 whole.rename(place)
                 sync(place.parent)
                 point(self.folder / name, f"{_STORE}/{place.name}")
                 sync(self.folder)
-        finally:
-            making.__exit__(None, None, None)
-            if claim is not None:
-                os.close(claim)
 
     def rename(self, old: str, new: str) -> None:
         """Give a model another name, in one step.
@@ -140,7 +135,7 @@ class Store:
         self.place(old)
         with self._alone():
             self.place(old)
-            self._check_free(new)
+            self.check_free(new)
             (self.folder / old).rename(self.folder / new)
             sync(self.folder)
 
@@ -158,11 +153,14 @@ class Store:
             sync(self.folder)
             self._sweep()
 
-    def _check_free(self, name: str) -> None:
+    def check_free(self, name: str) -> None:
+        """Do nothing if no model has this name.
+
+        Raises:
+            OutputError: one has it, or something else is in its place.
+        """
         if os.path.lexists(self.folder / name):
-            raise OutputError(
-                f"{self.folder / name} exists: choose another name, or remove that one first"
-            )
+            raise OutputError(f"{self.folder / name} exists: choose another name, or remove that one first")
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -183,7 +181,7 @@ class Store:
         with suppress(FileNotFoundError):  # its writer is quicker: then the rest is for the next writer
             sweep(self.folder)
             sweep(store)
-            named = {(self.folder / name).readlink().name for name in self.names()}
+            named = {self.place(name).name for name in self.names()}
             for place in store.iterdir():
                 if place.name.startswith(".") or place.name in named:
                     continue
@@ -193,8 +191,24 @@ class Store:
                     os.close(claim)
 
 
-def _is_name_of_ours(path: Path) -> bool:
-    return not path.name.startswith(".") and path.is_symlink() and path.readlink().parts[0] == _STORE
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Claim a folder against those who sweep; nobody else can have seen it yet."""
+    handle = lock(folder)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _target(link: Path) -> Path | None:
+    """Where a name leads; None if it is not a name of ours."""
+    try:
+        target = link.readlink()
+    except OSError:
+        return None
+    return target if len(target.parts) == len((_STORE, "number")) and target.parts[0] == _STORE else None
 
 
 def _claim_to_read(place: Path) -> int | None:
