@@ -1,8 +1,8 @@
 """How a tokenizer cuts a text before it merges bytes, under the name that llama.cpp has for it.
 
 llama.cpp does not read a tokenizer's rules. It has the rules of known tokenizers built in, and a GGUF file
-gives the name of one. Here is each name with its rules as tokenizer.json spells them; a tokenizer whose rules
-have no name cannot be written as GGUF, because llama.cpp would read other tokens from the same text.
+gives the name of one. A tokenizer whose rules have no name cannot be written as GGUF, because llama.cpp would
+read other tokens from the same text.
 """
 
 from __future__ import annotations
@@ -10,32 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from crystalline.errors import OutputError
+from crystalline.model.gguf_tokenizer import PRE_TOKENIZERS, WHOLE_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["split_name"]
 
-Step = tuple[str, object]
-
-_GPT2_BYTES: Final = ("bytes", True)  # the pattern of GPT-2 is part of this step
-_BYTES: Final = ("bytes", False)
-_DIGITS: Final = ("digits", True)
-
+# The same in the spelling of tokenizer.json and in that of llama.cpp, which has no case-insensitive groups.
 _CONTRACTIONS: Final = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-_WORDS: Final = r"[^\r\n\p{L}\p{N}]?\p{L}+"
-_REST: Final = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_LLAMA3: Final = rf"{_CONTRACTIONS}|{_WORDS}|\p{{N}}{{1,3}}|{_REST}"
-_QWEN2: Final = rf"{_CONTRACTIONS}|{_WORDS}|\p{{N}}|{_REST}"
-
-# Steps, and whether a piece that is a token as it stands is taken without merging.
-_NAMES: Final[Mapping[tuple[tuple[Step, ...], bool], str]] = {
-    ((_GPT2_BYTES,), False): "gpt-2",
-    ((_DIGITS, _GPT2_BYTES), False): "smollm",
-    ((("split", _LLAMA3), _BYTES), True): "llama-bpe",
-    ((("split", _LLAMA3), _BYTES), False): "smaug-bpe",
-    ((("split", _QWEN2), _BYTES), False): "qwen2",
-}
+_SPELLED_OUT: Final = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
 
 
 def split_name(tokenizer: Mapping[str, Any]) -> str:
@@ -47,33 +31,39 @@ def split_name(tokenizer: Mapping[str, Any]) -> str:
     Raises:
         OutputError: there is none.
     """
+    cuts = _cuts(tokenizer.get("pre_tokenizer"))
     whole_words = bool(tokenizer["model"].get("ignore_merges"))
-    steps = _steps(tokenizer.get("pre_tokenizer"))
-    name = None if steps is None else _NAMES.get((steps, whole_words))
-    if name is None or tokenizer.get("normalizer") is not None:
-        raise OutputError(
-            "llama.cpp has no name for the way in which this tokenizer cuts a text, so it would read other "
-            "tokens: export the model as hf"
-        )
-    return name
+    if tokenizer.get("normalizer") is None and cuts is not None:
+        for name, named in PRE_TOKENIZERS.items():
+            if named == cuts and (name in WHOLE_WORDS) == whole_words:
+                return name
+    raise OutputError(
+        "llama.cpp has no name for the way in which this tokenizer cuts a text, so it would read other tokens: "
+        "export the model as hf"
+    )
 
 
-def _steps(rules: Mapping[str, Any] | None) -> tuple[Step, ...] | None:
-    """The steps of a `pre_tokenizer`; None if one is of a kind that no name has."""
+def _cuts(rules: Mapping[str, Any] | None) -> tuple[str, ...] | None:
+    """The expressions that a `pre_tokenizer` cuts by before it spells bytes; None if it is of another kind."""
     if rules is None:
-        return ()
+        return None
     parts = rules["pretokenizers"] if rules["type"] == "Sequence" else [rules]
     steps = [_step(part) for part in parts]
-    return tuple(step for step in steps if step is not None) if all(steps) else None
+    found = [cut for step in steps for cut in step or ()]
+    return tuple(found) if all(step is not None for step in steps) and _spells_last(parts) else None
 
 
-def _step(part: Mapping[str, Any]) -> Step | None:
+def _spells_last(parts: list[Mapping[str, Any]]) -> bool:
+    return [part["type"] == "ByteLevel" for part in parts] == [False] * (len(parts) - 1) + [True]
+
+
+def _step(part: Mapping[str, Any]) -> tuple[str, ...] | None:
     match part:
         case {"type": "ByteLevel", "add_prefix_space": False}:
-            return ("bytes", bool(part.get("use_regex", True)))
-        case {"type": "Digits", "individual_digits": bool(each)}:
-            return ("digits", each)
-        case {"type": "Split", "pattern": {"Regex": str(pattern)}, "behavior": "Isolated"}:
-            return None if part.get("invert") else ("split", pattern)
+            return PRE_TOKENIZERS["gpt-2"] if part.get("use_regex", True) else ()
+        case {"type": "Digits", "individual_digits": True}:
+            return (r"\p{N}",)
+        case {"type": "Split", "pattern": {"Regex": str(pattern)}, "behavior": "Isolated", "invert": False}:
+            return (pattern.replace(_CONTRACTIONS, _SPELLED_OUT),)
         case _:
             return None

@@ -86,7 +86,7 @@ def _filler(number: int) -> str:
 def _type(
     number: int, texts: Mapping[int, str], added: Mapping[int, Mapping[str, Any]], unknown: str | None
 ) -> int:
-    if number not in texts:
+    if texts.get(number, _filler(number)) == _filler(number):  # also where it was read from such a file
         return TokenType.UNUSED
     if unknown is not None and texts[number] == unknown:
         return TokenType.UNKNOWN
