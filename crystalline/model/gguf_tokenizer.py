@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["PRE_TOKENIZERS", "byte_level_tokenizer", "sentencepiece_tokenizer"]
+__all__ = ["PRE_TOKENIZERS", "WHOLE_WORDS", "byte_level_tokenizer", "sentencepiece_tokenizer"]
 
 _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 2, 3, 4, 6  # of tokenizer.ggml.token_type
 _SPACE = "\u2581"  # SentencePiece's spelling of a space
@@ -47,12 +47,15 @@ PRE_TOKENIZERS: Final[dict[str, tuple[str, ...]]] = {
     "llama-bpe": (_LLAMA3,),
     "llama3": (_LLAMA3,),
     "llama-v3": (_LLAMA3,),
+    "smaug-bpe": (_LLAMA3,),
+    "dbrx": (_LLAMA3,),
     "qwen2": (_QWEN2,),
     "stablelm2": (_QWEN2,),
 }
 """Value of `tokenizer.ggml.pre` -> the expressions that cut a text."""
 
-_WHOLE_WORDS = frozenset({"llama-bpe", "llama3", "llama-v3"})  # a word that is a token is never merged
+WHOLE_WORDS: Final = frozenset({"llama-bpe", "llama3", "llama-v3"})
+"""Values with which a word that is a token as it stands is not put together from merges."""
 
 
 def byte_level_tokenizer(
@@ -84,7 +87,7 @@ def byte_level_tokenizer(
             raise ModelFolderError(f"{where}: {shown(merge)} is no merge of two tokens: {REMEDY}")
         pairs.append((left, right))
     with refused_by_the_library(where):
-        tokenizer = Tokenizer(models.BPE(vocabulary, pairs, ignore_merges=pre in _WHOLE_WORDS))
+        tokenizer = Tokenizer(models.BPE(vocabulary, pairs, ignore_merges=pre in WHOLE_WORDS))
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [
                 *(pre_tokenizers.Split(Regex(cut), "isolated") for cut in PRE_TOKENIZERS[pre]),
