@@ -73,6 +73,14 @@ COMMANDS = {
         "crystalline.cli.generate:generate",
         ('crystalline generate runs/mine --prompt "Once upon a time" --temperature 0.7',),
     ),
+    "tokenize": Outline(
+        "Show a text as a model sees it: in tokens.",
+        "crystalline.cli.tokenize:tokenize",
+        (
+            'crystalline tokenize runs/mine "Once upon a time"',
+            "crystalline tokenize runs/mine --file notes.txt --count",
+        ),
+    ),
     "runs": Outline(
         "Look at training runs: list them, show one, compare several.",
         "crystalline.cli.runs:runs",
