@@ -59,6 +59,22 @@ _RUNS = {
     ),
 }
 
+_VOCAB = {
+    "train": Outline(
+        "Learn a tokenizer from text.",
+        "crystalline.cli.vocab_train:train",
+        ("crystalline vocab train notes.txt --out tokenizer.json --vocab-size 8000",),
+    ),
+    "show": Outline(
+        "Show what is in a vocabulary, and how it fits a text.",
+        "crystalline.cli.vocab_show:show",
+        (
+            "crystalline vocab show runs/mine",
+            "crystalline vocab show tokenizer.json notes.txt --search ing",
+        ),
+    ),
+}
+
 COMMANDS = {
     "train": Outline(
         "Train a language model on text files.",
@@ -80,6 +96,15 @@ COMMANDS = {
             'crystalline tokenize runs/mine "Once upon a time"',
             "crystalline tokenize runs/mine --file notes.txt --count",
         ),
+    ),
+    "vocab": Outline(
+        "Learn a vocabulary of tokens, or look at one.",
+        "crystalline.cli.vocab:vocab",
+        (
+            "crystalline vocab train notes.txt --out tokenizer.json",
+            "crystalline vocab show runs/mine",
+        ),
+        _VOCAB,
     ),
     "runs": Outline(
         "Look at training runs: list them, show one, compare several.",
