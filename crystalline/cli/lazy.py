@@ -89,6 +89,11 @@ COMMANDS = {
         "crystalline.cli.generate:generate",
         ('crystalline generate runs/mine --prompt "Once upon a time" --temperature 0.7',),
     ),
+    "eval": Outline(
+        "Measure how well a model predicts a text.",
+        "crystalline.cli.evaluate:evaluate_model",
+        ("crystalline eval runs/mine notes.txt", "crystalline eval runs/mine essays/ --json"),
+    ),
     "tokenize": Outline(
         "Show a text as a model sees it: in tokens.",
         "crystalline.cli.tokenize:tokenize",

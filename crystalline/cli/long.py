@@ -20,6 +20,8 @@ INTERRUPTED: Final = "interrupted; nothing was written"
 
 _CLEAN_LINE: Final = "\r\x1b[2K\x1b[?25h"  # erased, and the cursor shown, which the display has hidden
 _LINE_EVERY_S: Final = 5.0
+_BAR_WIDTH: Final = 20
+_OTHERS_WIDTH: Final = 52  # bar, percentage, a speed, the time left
 
 
 class Bar(Protocol):
@@ -47,13 +49,15 @@ def bar(text: str) -> Iterator[Bar]:
         return
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(_BAR_WIDTH),
         TaskProgressColumn(),
         TextColumn("{task.fields[detail]}", markup=False),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(text, total=None, detail="")
+        room = max(console.width - _OTHERS_WIDTH, 10)
+        shown = text if len(text) <= room else f"{text[: room - 1]}…"  # else there is no room for the numbers
+        task = progress.add_task(shown, total=None, detail="")
 
         def show(part: float | None, detail: str = "") -> None:
             progress.update(task, total=None if part is None else 1.0, completed=part or 0.0, detail=detail)

@@ -58,9 +58,9 @@ class Terminal:
         limit_s = time.monotonic() + _LIMIT_S
         while (at := self.shown.find(text, self._waited_to)) < 0:
             ready, _, _ = select.select([self._ours], [], [], max(limit_s - time.monotonic(), 0))
-            assert ready, f"waited for {text!r}, got {self.shown[self._waited_to :]!r}"
+            assert ready, f"waited for {text!r}, got {self.shown[self._waited_to :][-500:]!r}"
             part = self._read()
-            assert part, f"it ended before {text!r}: {self.shown[self._waited_to :]!r}"
+            assert part, f"it ended before {text!r}: {self.shown[self._waited_to :][-500:]!r}"
             self.shown += part
         before = self.shown[self._waited_to : at]
         self._waited_to = at + len(text)
