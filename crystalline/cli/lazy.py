@@ -100,6 +100,22 @@ _MODELS = {
     ),
 }
 
+_VOCAB = {
+    "train": Outline(
+        "Learn a tokenizer from text.",
+        "crystalline.cli.vocab_train:train",
+        ("crystalline vocab train notes.txt --out tokenizer.json --vocab-size 8000",),
+    ),
+    "show": Outline(
+        "Show what is in a vocabulary, and how it fits a text.",
+        "crystalline.cli.vocab_show:show",
+        (
+            "crystalline vocab show runs/mine",
+            "crystalline vocab show tokenizer.json notes.txt --search ing",
+        ),
+    ),
+}
+
 COMMANDS = {
     "train": Outline(
         "Train a language model on text files.",
@@ -113,6 +129,28 @@ COMMANDS = {
         "Let a trained model go on with a text.",
         "crystalline.cli.generate:generate",
         ('crystalline generate runs/mine --prompt "Once upon a time" --temperature 0.7',),
+    ),
+    "eval": Outline(
+        "Measure how well a model predicts a text.",
+        "crystalline.cli.evaluate:evaluate_model",
+        ("crystalline eval runs/mine notes.txt", "crystalline eval runs/mine essays/ --json"),
+    ),
+    "tokenize": Outline(
+        "Show a text as a model sees it: in tokens.",
+        "crystalline.cli.tokenize:tokenize",
+        (
+            'crystalline tokenize runs/mine "Once upon a time"',
+            "crystalline tokenize runs/mine --file notes.txt --count",
+        ),
+    ),
+    "vocab": Outline(
+        "Learn a vocabulary of tokens, or look at one.",
+        "crystalline.cli.vocab:vocab",
+        (
+            "crystalline vocab train notes.txt --out tokenizer.json",
+            "crystalline vocab show runs/mine",
+        ),
+        _VOCAB,
     ),
     "runs": Outline(
         "Look at training runs: list them, show one, compare several.",
