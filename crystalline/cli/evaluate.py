@@ -17,7 +17,7 @@ from crystalline.cli.tables import number, table
 from crystalline.data import Corpus
 from crystalline.errors import SettingError
 from crystalline.inference.evaluate import SEQ_LEN_MAX, documents_of, evaluate
-from crystalline.inference.generate import TextModel
+from crystalline.inference.text_model import TextModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

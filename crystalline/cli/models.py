@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from crystalline.cli.output import put_out
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

@@ -124,7 +124,9 @@ def _sizes(config: ModelConfig) -> list[tuple[str, str]]:
 
 def _texts(found: Description) -> list[tuple[str, str]]:
     text = found.text
-    ends = ", ".join(f"{printable(token)} ({number})" for token, number in zip(found.ends, text.end_ids, strict=True))
+    ends = ", ".join(
+        f"{printable(token)} ({number})" for token, number in zip(found.ends, text.end_ids, strict=True)
+    )
     begin = f"{printable(text.begin_token)} ({text.begin_id})" if text.begin_id is not None else None
     return [
         ("tokenizer", f"{found.tokens:,} entries"),

@@ -95,9 +95,7 @@ class Engine:
         self._cache = KeyValueCache(config, self.slots, self.context)
         cos, sin = (
             np.ascontiguousarray(table.T, np.float32)
-            for table in rotary_tables(
-                self.context, config.head_dim, config.rope_theta, config.rope_scaling
-            )
+            for table in rotary_tables(self.context, config.head_dim, config.rope_theta, config.rope_scaling)
         )
         self._crew = Crew(self.threads)
         self._prefill = Prefill(self._weights, self._cache, cos, sin, self._crew)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from crystalline.inference.generate import TextModel
+    from crystalline.inference.text_model import TextModel
 
 __all__ = ["SEQ_LEN_MAX", "Document", "Evaluation", "Reading", "documents_of", "evaluate", "reading_of"]
 

@@ -67,7 +67,9 @@ def gguf_tokens(tokenizer_json: str, vocab_size: int) -> GgufTokens:
     tokens = tuple(texts.get(number) or _filler(number) for number in range(vocab_size))
     types = tuple(_type(number, texts, added, model.get("unk_token")) for number in range(vocab_size))
     if len(set(tokens)) < vocab_size:
-        raise OutputError("the tokenizer has one text for two ids, which llama.cpp refuses: export the model as hf")
+        raise OutputError(
+            "the tokenizer has one text for two ids, which llama.cpp refuses: export the model as hf"
+        )
     merges = tuple(_pairs(model["merges"]))
     if not merges:
         raise OutputError("a tokenizer with no merges is refused by llama.cpp: export the model as hf")
@@ -120,11 +122,16 @@ def _space_prefix(content: Mapping[str, Any]) -> bool:
     Raises:
         OutputError: spaces are not written as sentencepiece does.
     """
-    steps = [*_parts(content.get("normalizer"), "normalizers"), *_parts(content.get("pre_tokenizer"), "pretokenizers")]
+    steps = [
+        *_parts(content.get("normalizer"), "normalizers"),
+        *_parts(content.get("pre_tokenizer"), "pretokenizers"),
+    ]
     spaces = [step for step in steps if step.get("replacement", step.get("content")) == _SPACE]
     kinds = {step["type"] for step in steps}
     if not spaces or not kinds <= {"Prepend", "Replace", "Metaspace"}:
-        raise OutputError("this tokenizer treats spaces in a way that llama.cpp does not have: export the model as hf")
+        raise OutputError(
+            "this tokenizer treats spaces in a way that llama.cpp does not have: export the model as hf"
+        )
     return "Prepend" in kinds or any(
         step["type"] == "Metaspace" and step.get("prepend_scheme", "always") != "never" for step in steps
     )

@@ -99,7 +99,9 @@ def export_model(
         OSError: it cannot be written, or the disk is full; nothing is left of it.
     """
     if layout == "hf" and kind not in _HF_TYPES:
-        raise SettingError(f"a folder cannot hold {kind}: choose {' or '.join(_HF_TYPES)}, or the format gguf")
+        raise SettingError(
+            f"a folder cannot hold {kind}: choose {' or '.join(_HF_TYPES)}, or the format gguf"
+        )
     tell = progress if progress is not None else _silent
     tell("reading", 0.0)
     model = open_model(source)

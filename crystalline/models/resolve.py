@@ -64,7 +64,11 @@ def reading_model(name_or_path: str | Path, models: Path | None = None) -> Itera
 
 def _named(name_or_path: str | Path, models: Path | None) -> tuple[Store, str | None]:
     """The store, and the name in it that is meant; None for a path."""
-    store, path, word = Store(models_folder() if models is None else models), Path(name_or_path), str(name_or_path)
+    store, path, word = (
+        Store(models_folder() if models is None else models),
+        Path(name_or_path),
+        str(name_or_path),
+    )
     if not is_name(word) or path.is_file() or (path / "config.json").is_file():
         return store, None
     if path.exists() and word not in store.names():

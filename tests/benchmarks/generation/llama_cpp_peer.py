@@ -40,7 +40,9 @@ class Context:
         # Kept: the library holds no reference to a function that is called back.
         self._quiet = llama_cpp.llama_log_callback(lambda *_: None)
         llama_cpp.llama_log_set(self._quiet, ctypes.c_void_p(0))
-        model = llama_cpp.llama_model_load_from_file(str(path).encode(), llama_cpp.llama_model_default_params())
+        model = llama_cpp.llama_model_load_from_file(
+            str(path).encode(), llama_cpp.llama_model_default_params()
+        )
         settings = llama_cpp.llama_context_default_params()
         settings.n_ctx = work.context * work.streams
         settings.n_batch = settings.n_ubatch = max(work.prefill, work.prompt * work.streams)
@@ -53,7 +55,7 @@ class Context:
 
     def forget(self) -> None:
         """Empty the cache."""
-        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), True)  # noqa: FBT003
+        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), True)
 
     def run(self, ids: list[int], position: int, streams: int) -> float:
         """Take these ids into each stream from a position on; return the seconds of it."""

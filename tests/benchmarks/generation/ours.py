@@ -2,9 +2,9 @@
 
 usage: python tests/benchmarks/generation/ours.py MODEL [--weights float32|int8] [--threads N] [work]
 
-Prints one JSON object: seconds of each prefill, of each step with one stream and with eight, through the engine
-alone; and of whole requests, one and eight at once, through a `Generator`, sampled. Beside them the bytes of
-weights that a step reads, and how fast this process can read memory.
+Prints one JSON object: seconds of each prefill, of each step with one stream and with eight, through the
+engine alone; and of whole requests, one and eight at once, through a `Generator`, sampled. Beside them the
+bytes of weights that a step reads, and how fast this process can read memory.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ROWS: Final = 4096  # of a product that only reads: one call, and no more than 
 
 
 def reading_gbps(threads: int) -> float:
-    """How fast all threads together read memory, in units of 1e9 bytes a second; the best of several trials."""
+    """How fast all threads together read memory, in 1e9 bytes a second; the best of several trials."""
     floats = _ARRAY_BYTES // 4 // threads
     parts = [np.ones(floats // _ROWS * _ROWS, np.float32).reshape(-1, _ROWS) for _ in range(threads)]
     x = np.ones(_ROWS, np.float32)

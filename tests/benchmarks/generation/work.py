@@ -1,4 +1,4 @@
-"""What every measured process does: the same prompts and the same numbers of steps. Standard library alone."""
+"""What every measured process does: the same prompts and numbers of steps. Standard library alone."""
 
 from __future__ import annotations
 

@@ -12,7 +12,22 @@ from crystalline.errors import SettingError
 from crystalline.models import check_name, is_name, name_for
 
 GOOD = ["a", "smollm2", "Llama-3.2-1B", "my_model.q8", "模型", "7b", "a" * 200]
-BAD = ["", ".", "..", ".hidden", "-option", "_x", "a/b", "a\\b", "a b", "a\n", "a\0", "~", "a" * 201, "模" * 67]
+BAD = [
+    "",
+    ".",
+    "..",
+    ".hidden",
+    "-option",
+    "_x",
+    "a/b",
+    "a\\b",
+    "a b",
+    "a\n",
+    "a\0",
+    "~",
+    "a" * 201,
+    "模" * 67,
+]
 
 
 @pytest.mark.parametrize("name", GOOD)
