@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json as json_format
-import os
-import signal
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from crystalline.bench import FULL, QUICK, SIZES, measure
+from crystalline.cli.long import ending_cleanly
 from crystalline.cli.output import put_out
 from crystalline.cli.tables import NOTHING, number, table
 from crystalline.errors import SettingError
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["INTERRUPTED", "bench", "report_lines"]
 
 INTERRUPTED: Final = "interrupted; what was measured so far is not shown"
-
-_CLEAN_LINE = "\r\x1b[2K\x1b[?25h"  # erased, and the cursor shown, which the display has hidden
 
 
 def bench(
@@ -63,7 +60,7 @@ def bench(
     if sizes is not None:
         plan = replace(plan, names=_names(sizes))
     numbers = None if spheres is None else _numbers(spheres)
-    with _ending_cleanly(), _progress() as show:
+    with ending_cleanly(INTERRUPTED), _progress() as show:
         report = measure(plan, numbers, show)
     if json:
         put_out(json_format.dumps({"quick": quick, **report.to_json()}, allow_nan=False))
@@ -143,20 +140,3 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=1.0)
         yield lambda text, done: bar.update(task, description=text, completed=done)
-
-
-@contextmanager
-def _ending_cleanly() -> Iterator[None]:
-    """A signal ends the process at once: nothing is under way that must be put in order."""
-
-    def leave(number: int, _frame: object) -> NoReturn:
-        clean = _CLEAN_LINE if os.isatty(2) else ""
-        os.write(2, f"{clean}{INTERRUPTED}\n".encode())
-        os._exit(128 + number)
-
-    before = {each: signal.signal(each, leave) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -59,6 +59,63 @@ _RUNS = {
     ),
 }
 
+_MODELS = {
+    "import": Outline(
+        "Take a model into the models folder.",
+        "crystalline.cli.models_import:import_model",
+        ("crystalline models import runs/mine", "crystalline models import ~/Llama-3.2-1B.gguf --name llama"),
+    ),
+    "export": Outline(
+        "Write a model for others: as a folder, or as a GGUF file.",
+        "crystalline.cli.models_import:export_model",
+        (
+            "crystalline models export llama ~/llama-folder",
+            "crystalline models export llama ~/llama.gguf --type q8_0",
+        ),
+    ),
+    "list": Outline(
+        "List the models of the models folder.",
+        "crystalline.cli.models_list:list_models",
+        ("crystalline models list", "crystalline models list --models ~/models --json"),
+    ),
+    "info": Outline(
+        "Show all that is known of a model.",
+        "crystalline.cli.models_list:info",
+        ("crystalline models info llama",),
+    ),
+    "rename": Outline(
+        "Give a model another name.",
+        "crystalline.cli.models_change:rename",
+        ("crystalline models rename mine essays",),
+    ),
+    "remove": Outline(
+        "Delete a model.",
+        "crystalline.cli.models_change:remove",
+        ("crystalline models remove essays", "crystalline models remove essays --yes"),
+    ),
+    "verify": Outline(
+        "Read models again, and compare every file with its SHA-256.",
+        "crystalline.cli.models_verify:verify",
+        ("crystalline models verify", "crystalline models verify llama"),
+    ),
+}
+
+_VOCAB = {
+    "train": Outline(
+        "Learn a tokenizer from text.",
+        "crystalline.cli.vocab_train:train",
+        ("crystalline vocab train notes.txt --out tokenizer.json --vocab-size 8000",),
+    ),
+    "show": Outline(
+        "Show what is in a vocabulary, and how it fits a text.",
+        "crystalline.cli.vocab_show:show",
+        (
+            "crystalline vocab show runs/mine",
+            "crystalline vocab show tokenizer.json notes.txt --search ing",
+        ),
+    ),
+}
+
 COMMANDS = {
     "train": Outline(
         "Train a language model on text files.",
@@ -73,6 +130,28 @@ COMMANDS = {
         "crystalline.cli.generate:generate",
         ('crystalline generate runs/mine --prompt "Once upon a time" --temperature 0.7',),
     ),
+    "eval": Outline(
+        "Measure how well a model predicts a text.",
+        "crystalline.cli.evaluate:evaluate_model",
+        ("crystalline eval runs/mine notes.txt", "crystalline eval runs/mine essays/ --json"),
+    ),
+    "tokenize": Outline(
+        "Show a text as a model sees it: in tokens.",
+        "crystalline.cli.tokenize:tokenize",
+        (
+            'crystalline tokenize runs/mine "Once upon a time"',
+            "crystalline tokenize runs/mine --file notes.txt --count",
+        ),
+    ),
+    "vocab": Outline(
+        "Learn a vocabulary of tokens, or look at one.",
+        "crystalline.cli.vocab:vocab",
+        (
+            "crystalline vocab train notes.txt --out tokenizer.json",
+            "crystalline vocab show runs/mine",
+        ),
+        _VOCAB,
+    ),
     "runs": Outline(
         "Look at training runs: list them, show one, compare several.",
         "crystalline.cli.runs:runs",
@@ -81,6 +160,15 @@ COMMANDS = {
             "crystalline runs compare runs/mine runs/small --plot losses.png",
         ),
         _RUNS,
+    ),
+    "models": Outline(
+        "Keep models under names: import, export, list, check them.",
+        "crystalline.cli.models:models",
+        (
+            "crystalline models import SmolLM2-135M-Instruct.gguf --name smollm2",
+            "crystalline models list",
+        ),
+        _MODELS,
     ),
     "bench": Outline(
         "Measure this machine, and advise on --spheres.",

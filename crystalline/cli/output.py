@@ -1,10 +1,16 @@
-"""Standard output, with a name in its errors."""
+"""Standard output and files: errors with a name, nothing half-written."""
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
+
 import typer
 
-__all__ = ["put_out"]
+from crystalline.errors import OutputError
+
+__all__ = ["new_file", "put_out", "write_whole"]
 
 
 def put_out(text: str, *, end: str = "\n") -> None:
@@ -18,3 +24,47 @@ def put_out(text: str, *, end: str = "\n") -> None:
     except OSError as error:
         error.filename = "standard output"  # the system knows only a number
         raise
+
+
+def new_file(path: Path, *, force: bool) -> Path:
+    """The path of a file that is to be written, checked before there is work to lose.
+
+    Args:
+        path: where.
+        force: whether a file that is there may be replaced.
+
+    Raises:
+        OutputError: it is there, it is no file, or its folder is not.
+    """
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path} is not a file: name another one")
+    if path.exists() and not force:
+        raise OutputError(f"{path} exists: name another file, or replace it with --force")
+    if not path.parent.is_dir():
+        raise OutputError(f"there is no folder {path.parent}: make it, or name another one")
+    return path
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that readers see the old one or the new one, never a part of it.
+
+    Raises:
+        OutputError: it cannot be written. What was there is still there.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            # Temporary files are for their owner alone; this one is like any other that a command makes.
+            mask = os.umask(0)
+            os.umask(mask)
+            Path(name).chmod(0o666 & ~mask)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}): name another file") from error

@@ -19,6 +19,8 @@ from crystalline.data.pieces import pieces
 from crystalline.errors import ModelFolderError, SettingError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from crystalline.data.corpus import Corpus
 
 __all__ = ["END_OF_TEXT", "VOCAB_SIZE_MAX", "VOCAB_SIZE_MIN", "tokenizer_from_json", "train_tokenizer"]
@@ -33,13 +35,20 @@ VOCAB_SIZE_MAX = 1_000_000
 """Far above any use; a slip of the keyboard should not ask for a terabyte."""
 
 
-def train_tokenizer(corpus: Corpus, vocab_size: int) -> Tokenizer:
+def _unheard(_part: float) -> None: ...
+
+
+def train_tokenizer(
+    corpus: Corpus, vocab_size: int, *, heard: Callable[[float], None] = _unheard
+) -> Tokenizer:
     """Learn the merges of byte pairs that shorten a corpus most.
 
     Args:
         corpus: the text to learn from.
         vocab_size: entries wanted, 257 to 1,000,000. A small corpus may give fewer: pairs seen once are
             not merged. `tokenizer.get_vocab_size()` is the true number.
+        heard: is called with the part of the text that has been read, now and then; when it is 1, the merges
+            are still to be learned.
 
     Returns:
         A tokenizer; the same corpus and size always give the same one.
@@ -62,8 +71,17 @@ def train_tokenizer(corpus: Corpus, vocab_size: int) -> Tokenizer:
         special_tokens=[END_OF_TEXT],
         initial_alphabet=sorted(ByteLevel.alphabet()),  # the library returns it in random order
     )
-    tokenizer.train_from_iterator(itertools.chain.from_iterable(map(pieces, corpus.documents)), trainer)
+    tokenizer.train_from_iterator(_read(corpus, heard), trainer)
     return tokenizer
+
+
+def _read(corpus: Corpus, heard: Callable[[float], None]) -> Iterator[str]:
+    """The pieces of all documents; says how far they are."""
+    read, size = 0, sum(map(len, corpus.documents))
+    for piece in itertools.chain.from_iterable(map(pieces, corpus.documents)):
+        yield piece
+        read += len(piece)
+        heard(read / size)
 
 
 def tokenizer_from_json(text: str) -> Tokenizer:

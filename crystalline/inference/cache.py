@@ -46,8 +46,8 @@ class KeyValueCache:
         except MemoryError:
             wanted_mib = 2 * 4 * np.prod(shape, dtype=float) / 2**20
             raise SettingError(
-                f"{slots} slots of {context} positions take {wanted_mib:,.0f} MiB, more than there is: choose "
-                "fewer slots or a shorter context"
+                f"{slots} slots of {context} positions take {wanted_mib:,.0f} MiB, more than there is: "
+                "choose fewer slots or a shorter context"
             ) from None
         self.lengths = [0] * slots
 

@@ -1,9 +1,10 @@
 """One decode step as machine code: every phase of every layer, by as many threads as call it.
 
-The work of a phase is cut into chunks: of rows, or of heads. A thread takes the next chunk until there is none,
-and goes on when all are done. So no thread waits for one that is not there: it waits for work that another one
-holds, and where none holds any it does everything itself. What a chunk computes does not depend on who takes
-it, and no sum depends on what else is in the batch: the same bits for any number of threads and streams.
+The work of a phase is cut into chunks: of rows, or of heads. A thread takes the next chunk until there is
+none, and goes on when all are done. So no thread waits for one that is not there: it waits for work that
+another one holds, and where none holds any it does everything itself. What a chunk computes does not depend
+on who takes it, and no sum depends on what else is in the batch: the same bits for any number of threads and
+streams.
 
 Needs numba. `decode.py` is the same step in numpy, and the oracle of the tests.
 """
@@ -13,11 +14,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
+from crystalline.inference.machine import count, counted, exp, jit, let_others
 from crystalline.inference.tiles import tile
 
 __all__ = ["COUNTERS_PER_PHASE", "PHASES_PER_LAYER", "step"]
@@ -31,112 +29,35 @@ COUNTERS_PER_PHASE = 16
 _LINE = 8  # counters in a cache line
 _SPINS = 64  # looks at a counter before the thread lets others have the core
 
-_8 = np.int64(8)
-
-
-def _jit(function: Any) -> Any:
-    try:
-        return njit(nogil=True, fastmath={"contract"}, error_model="numpy", cache=True)(function)
-    except RuntimeError:  # no folder for the cache can be written: compile in every process
-        return njit(nogil=True, fastmath={"contract"}, error_model="numpy")(function)
-
-
-def _pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    array = context.make_array(signature.args[0])(context, builder, arguments[0])
-    return builder.gep(array.data, [arguments[1]])
-
-
-def _build_add(_typing: Any, array: Any, index: Any) -> Any:
-    """Add 1 to an entry at once, and return what it was."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, signature, arguments)
-        return builder.atomic_rmw("add", pointer, ir.IntType(64)(1), "seq_cst")
-
-    return types.int64(array, types.int64), build
-
-
-def _build_load(_typing: Any, array: Any, index: Any) -> Any:
-    """Read an entry; what was written before it was counted can be read after it."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load_atomic(_pointer(context, builder, signature, arguments), "acquire", 8)
-
-    return types.int64(array, types.int64), build
-
-
-def _build_power_of_two(_typing: Any, exponent: Any) -> Any:
-    """2 to a whole number from -126 to 127, as float32."""
-
-    def build(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        integer = ir.IntType(32)
-        exponent_bits = builder.shl(builder.add(arguments[0], integer(127)), integer(23))
-        return builder.bitcast(exponent_bits, ir.FloatType())
-
-    return types.float32(types.int32), build
-
-
-_count = intrinsic(_build_add)
-_counted = intrinsic(_build_load)
-_power_of_two = intrinsic(_build_power_of_two)
-_let_others = types.ExternalFunction("sched_yield", types.int32())
+_ROWS_MIN, _ROWS_MAX = np.int64(8), np.int64(128)
 
 _dots_1x1, _dots_8x1, _dots_4x2, _dots_4x4 = tile(1, 1), tile(8, 1), tile(4, 2), tile(4, 4)
 
 
-def _exp_plain(x: Any) -> Any:
-    """e^x in float32, at most one unit in the last place off; 0 where it is below the normal numbers.
-
-    2^n times a polynomial of degree 5 on [-ln 2 / 2, ln 2 / 2].
-
-    Source: the coefficients of expf in Moshier's Cephes library.
-    """
-    clipped = min(max(x, np.float32(-87.0)), np.float32(88.0))
-    n = np.floor(clipped * np.float32(1.44269504) + np.float32(0.5))
-    r = clipped - n * np.float32(0.693359375)
-    r += n * np.float32(2.12194440e-4)
-    p = np.float32(1.9875691500e-4)
-    p = p * r + np.float32(1.3981999507e-3)
-    p = p * r + np.float32(8.3334519073e-3)
-    p = p * r + np.float32(4.1665795894e-2)
-    p = p * r + np.float32(1.6666665459e-1)
-    p = p * r + np.float32(5.0000001201e-1)
-    p = p * r * r + r + np.float32(1.0)
-    return p * _power_of_two(np.int32(n))
-
-
-_exp = _jit(_exp_plain)
-
-
-def _take_plain(counters: Any, phase: Any, chunks: Any) -> Any:
+@jit
+def _take(counters: Any, phase: Any, chunks: Any) -> Any:
     """The next chunk of a phase, or -1 when all are taken."""
-    chunk = _count(counters, phase * COUNTERS_PER_PHASE)
+    chunk = count(counters, phase * COUNTERS_PER_PHASE)
     return chunk if chunk < chunks else np.int64(-1)
 
 
-_take = _jit(_take_plain)
+@jit
+def _finish(counters: Any, phase: Any) -> None:
+    count(counters, phase * COUNTERS_PER_PHASE + _LINE)
 
 
-def _finish_plain(counters: Any, phase: Any) -> None:
-    _count(counters, phase * COUNTERS_PER_PHASE + _LINE)
-
-
-_finish = _jit(_finish_plain)
-
-
-def _all_done_plain(counters: Any, phase: Any, chunks: Any) -> None:
+@jit
+def _all_done(counters: Any, phase: Any, chunks: Any) -> None:
     """Return when the chunks that other threads hold are done."""
     looks = 0
-    while _counted(counters, phase * COUNTERS_PER_PHASE + _LINE) < chunks:
+    while counted(counters, phase * COUNTERS_PER_PHASE + _LINE) < chunks:
         looks += 1
         if looks % _SPINS == 0:
-            _let_others()
+            let_others()
 
 
-_all_done = _jit(_all_done_plain)
-
-
-def _norm_plain(x: Any, gain: Any, eps: Any, n: Any, out: Any) -> None:
+@jit
+def _norm(x: Any, gain: Any, eps: Any, n: Any, out: Any) -> None:
     """RMSNorm of the first n streams."""
     D = x.shape[1]
     for s in range(n):
@@ -146,51 +67,62 @@ def _norm_plain(x: Any, gain: Any, eps: Any, n: Any, out: Any) -> None:
             out[s, i] = x[s, i] * factor * gain[i]
 
 
-_norm = _jit(_norm_plain)
+@jit
+def _rows_of_one(weight: Any, first: Any, last: Any, x: Any, out: Any) -> Any:
+    """Rows from `first` on for a single stream, eight at a time; return the first that is left."""
+    r = first
+    while r + 8 <= last:
+        sums = _dots_8x1(weight, r, x, np.int64(0))
+        for i in range(8):
+            out[0, r + i] = sums[i]
+        r += 8
+    return r
 
 
-def _rows_plain(weight: Any, scales: Any, first: Any, last: Any, x: Any, n: Any, out: Any) -> None:
+@jit
+def _rows_of_many(weight: Any, first: Any, last: Any, x: Any, n: Any, out: Any) -> Any:
+    """Rows from `first` on, four at a time; return the first that is left."""
+    r = first
+    while r + 4 <= last:
+        s = 0
+        while s < n:
+            if n - s > 2:  # noqa: PLR2004  (three streams, too, are worth the tile of four)
+                four = _dots_4x4(weight, r, x, s)
+                for i in range(4):
+                    for j in range(4):
+                        out[s + j, r + i] = four[i * 4 + j]
+                s += 4
+            else:
+                two = _dots_4x2(weight, r, x, s)
+                for i in range(4):
+                    for j in range(2):
+                        out[s + j, r + i] = two[i * 2 + j]
+                s += 2
+        r += 4
+    return r
+
+
+@jit
+def _rows(weight: Any, scales: Any, first: Any, last: Any, x: Any, n: Any, out: Any) -> None:
     """out[:n, first:last] = x[:n] weight[first:last]^T, each row times its scale where there are any.
 
     `x` and `out` have rows to spare, up to a multiple of four, that tiles may read and write.
     """
-    r = first
-    while r < last:
-        if n == 1 and r + 8 <= last:
-            alone = _dots_8x1(weight, r, x, np.int64(0))
-            for i in range(8):
-                out[0, r + i] = alone[i]
-            r += 8
-        elif r + 4 <= last:
-            s = 0
-            while s < n:
-                if n - s > 2:  # noqa: PLR2004  (three streams, too, are worth the tile of four)
-                    four = _dots_4x4(weight, r, x, s)
-                    for i in range(4):
-                        for j in range(4):
-                            out[s + j, r + i] = four[i * 4 + j]
-                    s += 4
-                else:
-                    two = _dots_4x2(weight, r, x, s)
-                    for i in range(4):
-                        for j in range(2):
-                            out[s + j, r + i] = two[i * 2 + j]
-                    s += 2
-            r += 4
-        else:
-            for s in range(n):
-                out[s, r] = _dots_1x1(weight, r, x, s)[0]
-            r += 1
+    if n == 1:
+        rest = _rows_of_one(weight, first, last, x, out)
+    else:
+        rest = _rows_of_many(weight, first, last, x, n, out)
+    for r in range(rest, last):
+        for s in range(n):
+            out[s, r] = _dots_1x1(weight, r, x, s)[0]
     if scales.shape[0]:
         for s in range(n):
-            for i in range(first, last):
-                out[s, i] *= scales[i]
+            for r in range(first, last):
+                out[s, r] *= scales[r]
 
 
-_rows = _jit(_rows_plain)
-
-
-def _turn_plain(x: Any, cos: Any, sin: Any, out: Any) -> None:
+@jit
+def _turn(x: Any, cos: Any, sin: Any, out: Any) -> None:
     """Rotary position of one head: entries i and i + d/2 are a pair."""
     half = cos.shape[0]
     for i in range(half):
@@ -198,12 +130,58 @@ def _turn_plain(x: Any, cos: Any, sin: Any, out: Any) -> None:
         out[i + half] = x[i + half] * cos[i] + x[i] * sin[i]
 
 
-_turn = _jit(_turn_plain)
+@jit
+def _score(keys: Any, before: Any, turned: Any, scores: Any) -> None:
+    """Exponentials of the scores of `before` cached keys and of the token's own, the largest of them 1."""
+    t = 0
+    while t + 8 <= before:
+        sums = _dots_8x1(keys, t, turned, np.int64(0))
+        for i in range(8):
+            scores[t + i] = sums[i]
+        t += 8
+    for rest in range(t, before):
+        scores[rest] = _dots_1x1(keys, rest, turned, np.int64(0))[0]
+    scores[before] = _dots_1x1(turned, np.int64(1), turned, np.int64(0))[0]
+    most = scores[before]
+    for t in range(before):
+        most = max(most, scores[t])
+    scale = np.float32(1.0) / np.sqrt(np.float32(turned.shape[1]))
+    for t in range(before + 1):
+        scores[t] = exp((scores[t] - most) * scale)
 
 
-def _attend_plain(
-    query: Any, key: Any, value: Any, keys: Any, values: Any, cos: Any, sin: Any, writes: Any,
-    turned: Any, scores: Any, ones: Any, out: Any
+@jit
+def _mix(values: Any, value: Any, before: Any, scores: Any, out: Any) -> None:
+    """The sum of all values, each times its score; four of them in a pass."""
+    d = out.shape[0]
+    for i in range(d):
+        out[i] = scores[before] * value[i]
+    t = 0
+    while t + 4 <= before:
+        p0, p1, p2, p3 = scores[t], scores[t + 1], scores[t + 2], scores[t + 3]
+        v0, v1, v2, v3 = values[t], values[t + 1], values[t + 2], values[t + 3]
+        for i in range(d):
+            out[i] = out[i] + p0 * v0[i] + p1 * v1[i] + p2 * v2[i] + p3 * v3[i]
+        t += 4
+    for rest in range(t, before):
+        for i in range(d):
+            out[i] += scores[rest] * values[rest, i]
+
+
+@jit
+def _attend(
+    query: Any,
+    key: Any,
+    value: Any,
+    keys: Any,
+    values: Any,
+    cos: Any,
+    sin: Any,
+    writes: Any,
+    turned: Any,
+    scores: Any,
+    ones: Any,
+    out: Any,
 ) -> None:
     """One query head of one stream over the cached positions and its own.
 
@@ -228,66 +206,32 @@ def _attend_plain(
         for i in range(d):
             keys[before, i] = turned[1, i]
             values[before, i] = value[i]
-    t = 0
-    while t + 8 <= before:
-        eight = _dots_8x1(keys, t, turned, np.int64(0))
-        for i in range(8):
-            scores[t + i] = eight[i]
-        t += 8
-    while t < before:
-        scores[t] = _dots_1x1(keys, t, turned, np.int64(0))[0]
-        t += 1
-    scores[before] = _dots_1x1(turned, np.int64(1), turned, np.int64(0))[0]
-
-    scale = np.float32(1.0) / np.sqrt(np.float32(d))
-    most = scores[before]
-    for t in range(before):
-        most = max(most, scores[t])
-    for t in range(before + 1):
-        scores[t] = _exp((scores[t] - most) * scale)
+    _score(keys, before, turned, scores)
     length = before + 1
     total = _dots_1x1(scores[:length].reshape(1, length), 0, ones[:length].reshape(1, length), 0)[0]
-    for i in range(d):
-        out[i] = scores[before] * value[i]
-    t = 0
-    while t + 4 <= before:
-        p0, p1, p2, p3 = scores[t], scores[t + 1], scores[t + 2], scores[t + 3]
-        v0, v1, v2, v3 = values[t], values[t + 1], values[t + 2], values[t + 3]
-        for i in range(d):
-            out[i] = out[i] + p0 * v0[i] + p1 * v1[i] + p2 * v2[i] + p3 * v3[i]
-        t += 4
-    while t < before:
-        for i in range(d):
-            out[i] += scores[t] * values[t, i]
-        t += 1
+    _mix(values, value, before, scores, out)
     for i in range(d):
         out[i] /= total
 
 
-_attend = _jit(_attend_plain)
-
-
-def _gate_plain(gate_up: Any, n: Any, first: Any, last: Any, out: Any) -> None:
+@jit
+def _gate(gate_up: Any, n: Any, first: Any, last: Any, out: Any) -> None:
     """SwiGLU of features [first, last)."""
     F = out.shape[1]
     for s in range(n):
         for i in range(first, last):
             gate = gate_up[s, i]
-            out[s, i] = gate / (np.float32(1.0) + _exp(-gate)) * gate_up[s, F + i]
+            out[s, i] = gate / (np.float32(1.0) + exp(-gate)) * gate_up[s, F + i]
 
 
-_gate = _jit(_gate_plain)
-
-
-def _chunk_plain(rows: Any) -> Any:
+@jit
+def _chunk(rows: Any) -> Any:
     """Rows of a chunk: some sixty chunks, none so small that taking it costs more than computing it."""
-    return max(_8, min(np.int64(128), rows // 512 * 8))
+    return max(_ROWS_MIN, min(_ROWS_MAX, rows // 512 * 8))
 
 
-_chunk = _jit(_chunk_plain)
-
-
-def _product_plain(
+@jit
+def _product(
     counters: Any, phase: Any, weight: Any, scales: Any, x: Any, n: Any, out: Any, residual: Any
 ) -> None:
     """All rows of one weight; added to `residual` where it has entries."""
@@ -307,12 +251,22 @@ def _product_plain(
     _all_done(counters, phase, chunks)
 
 
-_product = _jit(_product_plain)
-
-
-def _heads_plain(
-    counters: Any, phase: Any, sizes: Any, qkv: Any, keys: Any, values: Any, slots: Any, positions: Any,
-    cos: Any, sin: Any, turned: Any, scores: Any, ones: Any, context: Any
+@jit
+def _heads(
+    counters: Any,
+    phase: Any,
+    sizes: Any,
+    qkv: Any,
+    keys: Any,
+    values: Any,
+    slots: Any,
+    positions: Any,
+    cos: Any,
+    sin: Any,
+    turned: Any,
+    scores: Any,
+    ones: Any,
+    context: Any,
 ) -> None:
     """Attention of all streams in one layer, a chunk for each query head of a stream."""
     H, K, d, n = sizes[1], sizes[2], sizes[3], slots.shape[0]
@@ -339,10 +293,8 @@ def _heads_plain(
     _all_done(counters, phase, n * H)
 
 
-_heads = _jit(_heads_plain)
-
-
-def _gates_plain(
+@jit
+def _gates(
     counters: Any, phase: Any, weight: Any, scales: Any, x: Any, n: Any, gate_up: Any, activated: Any
 ) -> None:
     """Gate and up rows of the same features in one chunk, so that it can activate them."""
@@ -360,14 +312,32 @@ def _gates_plain(
     _all_done(counters, phase, chunks)
 
 
-_gates = _jit(_gates_plain)
-
-
-def _step_plain(
-    sizes: Any, eps: Any, weights: Any, scales: Any, gains: Any, places: Any, keys: Any, values: Any,
-    slots: Any, positions: Any, cos: Any, sin: Any, counters: Any, x: Any, normed: Any, qkv: Any,
-    context: Any, gate_up: Any, activated: Any, projected: Any, turned: Any, scores: Any, ones: Any,
-    logits: Any
+@jit
+def step(
+    sizes: Any,
+    eps: Any,
+    weights: Any,
+    scales: Any,
+    gains: Any,
+    places: Any,
+    keys: Any,
+    values: Any,
+    slots: Any,
+    positions: Any,
+    cos: Any,
+    sin: Any,
+    counters: Any,
+    x: Any,
+    normed: Any,
+    qkv: Any,
+    context: Any,
+    gate_up: Any,
+    activated: Any,
+    projected: Any,
+    turned: Any,
+    scores: Any,
+    ones: Any,
+    logits: Any,
 ) -> None:
     """Run one token of each stream through all layers; called by every thread at once.
 
@@ -408,8 +378,20 @@ def _step_plain(
         w, s = _matrix(weights, scales, at[0], heads, D)
         _product(counters, phase, w, s, normed, n, qkv, none)
         _heads(
-            counters, phase + 1, sizes, qkv, keys[layer], values[layer], slots, positions, cos, sin, turned,
-            scores, ones, context
+            counters,
+            phase + 1,
+            sizes,
+            qkv,
+            keys[layer],
+            values[layer],
+            slots,
+            positions,
+            cos,
+            sin,
+            turned,
+            scores,
+            ones,
+            context,
         )
         w, s = _matrix(weights, scales, at[1], D, attended)
         _product(counters, phase + 2, w, s, context, n, projected, x)
@@ -423,13 +405,9 @@ def _step_plain(
     _product(counters, layers * PHASES_PER_LAYER, w, s, normed, n, logits, none)
 
 
-def _matrix_plain(weights: Any, scales: Any, place: Any, rows: Any, columns: Any) -> Any:
+@jit
+def _matrix(weights: Any, scales: Any, place: Any, rows: Any, columns: Any) -> Any:
     """A matrix and the scales of its rows, of which there may be none."""
     begin = place[0]
     matrix = weights[begin : begin + rows * columns].reshape(rows, columns)
     return matrix, scales[place[1] : place[1] + rows]
-
-
-_matrix = _jit(_matrix_plain)
-
-step = _jit(_step_plain)

@@ -32,9 +32,7 @@ class CompiledDecoder:
         crew: the threads.
     """
 
-    def __init__(
-        self, weights: Weights, cache: KeyValueCache, cos: Floats, sin: Floats, crew: Crew
-    ) -> None:
+    def __init__(self, weights: Weights, cache: KeyValueCache, cos: Floats, sin: Floats, crew: Crew) -> None:
         config = weights.config
         self._weights, self._cache, self._crew = weights, cache, crew
         self._cos, self._sin = cos, sin

@@ -33,6 +33,9 @@ CONTEXT_MAX: Final = 8192
 
 _THREADS_MAX: Final = 8
 
+_COMPILED_MIN_BYTES: Final = 16 * 1024 * 1024
+"""A step over so many takes numpy a millisecond or two; to load the compiled one takes half a second."""
+
 
 def compiled_available() -> bool:
     """Whether numba is installed (`pip install 'crystalline[fast]'`), so that `compiled` can be chosen."""
@@ -52,8 +55,8 @@ class Engine:
         context: most positions of a text; None for the model's, at most `CONTEXT_MAX`.
         threads: that compute, >= 1; None for one a core, at most 8.
         weights: what the matrices are read as: `float32`, or `int8` with a scale for each row.
-        backend: `compiled` needs numba; `numpy` does not; `auto` takes the first if it is there. Their logits
-            differ in the last bits.
+        backend: `compiled` needs numba, `numpy` does not. Their logits differ in the last bits. `auto` takes
+            the first if it is there and the model is large enough to make up for the time it takes to load.
 
     Attributes:
         config: the model's sizes.
@@ -87,12 +90,12 @@ class Engine:
                 f"context is {context}, but the model was made for {config.seq_len} positions: choose fewer"
             )
         self.threads = _positive("threads", _cores() if threads is None else threads)
-        self.backend = _resolved(backend)
         self._weights = Weights(parameters, weights)
+        self.backend = _resolved(backend, self._weights.nbytes)
         self._cache = KeyValueCache(config, self.slots, self.context)
         cos, sin = (
             np.ascontiguousarray(table.T, np.float32)
-            for table in rotary_tables(self.context, config.head_dim, config.rope_theta)
+            for table in rotary_tables(self.context, config.head_dim, config.rope_theta, config.rope_scaling)
         )
         self._crew = Crew(self.threads)
         self._prefill = Prefill(self._weights, self._cache, cos, sin, self._crew)
@@ -163,13 +166,16 @@ class Engine:
             Logits after each, (n, V), valid until the next call.
 
         Raises:
-            ValueError: slots and ids do not match, a slot is named twice, empty or full, or an id is no token.
+            ValueError: slots and ids do not match, a slot is named twice, empty or full, or an id is no
+                token.
         """
         if len(slots) != len(ids) or len(set(slots)) != len(slots) or not len(slots):
             raise ValueError(f"a step takes one id for each of some different slots, got {slots} and {ids}")
         for slot in slots:
             if not 0 < self.length(slot) < self.context:
-                raise ValueError(f"slot {slot} is empty or full: it holds {self.length(slot)} of {self.context}")
+                raise ValueError(
+                    f"slot {slot} is empty or full: it holds {self.length(slot)} of {self.context}"
+                )
         self._check_ids(ids)
         logits = self._decode(slots, ids)
         for slot in slots:
@@ -182,7 +188,9 @@ class Engine:
 
     def _check_ids(self, ids: Sequence[int]) -> None:
         if min(ids) < 0 or max(ids) >= self.config.vocab_size:
-            raise ValueError(f"token ids lie in 0 to {self.config.vocab_size - 1}, got {min(ids)} to {max(ids)}")
+            raise ValueError(
+                f"token ids lie in 0 to {self.config.vocab_size - 1}, got {min(ids)} to {max(ids)}"
+            )
 
 
 def _cores() -> int:
@@ -193,17 +201,17 @@ def _cores() -> int:
     return min(cores, _THREADS_MAX)
 
 
-def _positive(name: str, value: int) -> int:
+def _positive(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise SettingError(f"{name} is {value!r}: choose a whole number of at least 1")
     return value
 
 
-def _resolved(backend: Backend) -> Literal["numpy", "compiled"]:
+def _resolved(backend: Backend, weight_bytes: int) -> Literal["numpy", "compiled"]:
     if backend not in {"auto", "numpy", "compiled"}:
         raise SettingError(f"backend is {backend!r}: choose auto, numpy or compiled")
     if backend == "auto":
-        return "compiled" if compiled_available() else "numpy"
+        return "compiled" if weight_bytes >= _COMPILED_MIN_BYTES and compiled_available() else "numpy"
     if backend == "compiled" and not compiled_available():
         raise SettingError("the compiled backend needs numba: pip install 'crystalline[fast]'")
     return backend

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+
+from crystalline.model import LayerParameters
 
 if TYPE_CHECKING:
     from crystalline.inference.weights import LayerWeights, Matrix, Weights
     from crystalline.kernels.arrays import Floats
     from crystalline.model import ModelConfig
 
-__all__ = ["PlainLayer", "PlainLayers", "project"]
+__all__ = ["PlainLayers", "project"]
 
 _BLOCK_ENTRIES: Final = 512 * 1024
 """Of a matrix at a time: the rows stay in the cache until every stream has met them."""
 
 
 def project(x: Floats, matrix: Matrix, *, out: Floats) -> None:
-    """out = x matrix^T, one product of a block of rows with one row of `x` at a time.
+    """Project: out = x matrix^T, one product of a block of rows with one row of `x` at a time.
 
     So a row of the result has the same bits whatever the other rows of `x` are.
 
@@ -35,18 +36,6 @@ def project(x: Floats, matrix: Matrix, *, out: Floats) -> None:
         block = matrix.rows(at)
         for stream, result in zip(x, out, strict=True):
             np.dot(block, stream, out=result[at])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PlainLayer:
-    """One layer in float32."""
-
-    qkv: Floats
-    o_proj: Floats
-    gate_up: Floats
-    down_proj: Floats
-    attention_norm: Floats
-    mlp_norm: Floats
 
 
 class PlainLayers:
@@ -76,11 +65,13 @@ class PlainLayers:
             np.multiply(matrix.entries[own], matrix.scales[own, None], out=plain[own])
         return True
 
-    def __getitem__(self, index: int) -> PlainLayer:
+    def __getitem__(self, index: int) -> LayerParameters:
         """A layer, once it was filled."""
         layer = self._weights.layers[index]
-        matrices = self._sets[index % 2] if self._sets else [m.entries for m in _matrices(layer)]
-        return PlainLayer(*matrices, layer.attention_norm, layer.mlp_norm)
+        qkv, o_proj, gate_up, down_proj = (
+            self._sets[index % 2] if self._sets else [matrix.entries for matrix in _matrices(layer)]
+        )
+        return LayerParameters(qkv, o_proj, gate_up, down_proj, layer.attention_norm, layer.mlp_norm)
 
 
 def _matrices(layer: LayerWeights) -> tuple[Matrix, Matrix, Matrix, Matrix]:

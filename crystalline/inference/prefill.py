@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
     from crystalline.inference.cache import KeyValueCache
     from crystalline.inference.crew import Crew
-    from crystalline.inference.plain import PlainLayer
     from crystalline.inference.weights import Weights
     from crystalline.kernels.arrays import Floats
-    from crystalline.model import ModelConfig
+    from crystalline.model import LayerParameters, ModelConfig
 
 __all__ = ["Prefill"]
 
@@ -94,10 +93,11 @@ class Prefill:
         logits = np.empty((1, config.vocab_size), np.float32)
         project(last, weights.head, out=logits)
         self._cache.lengths[slot] = T
-        return logits[0]
+        after_last: Floats = logits[0]
+        return after_last
 
     def _heads(
-        self, index: int, slot: int, chunk: slice, x: Floats, layer: PlainLayer, scratch: _Scratch
+        self, index: int, slot: int, chunk: slice, x: Floats, layer: LayerParameters, scratch: _Scratch
     ) -> Floats:
         """Queries of a chunk, (H, t, d), new; its keys and values go into the cache."""
         config, t = self._weights.config, len(x)
@@ -118,7 +118,7 @@ class Prefill:
         chunk: slice,
         queries: Floats,
         x: Floats,
-        layer: PlainLayer,
+        layer: LayerParameters,
         scratch: _Scratch,
     ) -> None:
         """Add attention to all positions up to each one's own, and the feed-forward layer, to `x`."""

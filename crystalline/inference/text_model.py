@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from crystalline.data import tokenizer_from_json
-from crystalline.errors import ModelFolderError, SettingError
+from crystalline.errors import SettingError
 from crystalline.model import ModelConfig, Parameters, TextSettings
 from crystalline.model.opening import open_model
+from crystalline.model.tokenizer_text import check_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,12 +40,7 @@ class TextModel:
     _literal: Tokenizer = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        entries = self.tokenizer.get_vocab_size()
-        if entries > self.config.vocab_size:
-            raise ModelFolderError(
-                f"the tokenizer has {entries} entries but the model {self.config.vocab_size}: "
-                "use the tokenizer.json that was saved with the model"
-            )
+        check_ids(self.tokenizer, self.config.vocab_size, "tokenizer.json")
         # A copy: the setting belongs to the whole tokenizer, and several threads may ask at once.
         literal = tokenizer_from_json(self.tokenizer.to_str())
         literal.encode_special_tokens = True

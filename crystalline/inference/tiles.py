@@ -1,8 +1,8 @@
 """Many inner products at once, as machine code whose sums have one order on every processor.
 
-A tile is the inner products of a few rows of a weight with a few streams. Each of them adds up sixteen partial
-sums side by side, folds them in halves, and then adds what is left of the row: so a product has the same bits
-in a tile of any shape, and a caller may choose the shape that reads memory fastest.
+A tile is the inner products of a few rows of a weight with a few streams. Each of them adds up sixteen
+partial sums side by side, folds them in halves, and then adds what is left of the row: so a product has the
+same bits in a tile of any shape, and a caller may choose the shape that reads memory fastest.
 
 The compiler would be free to choose another order for each shape, so the loop is spelled out here for it.
 """
@@ -87,7 +87,9 @@ class _Products:
         builder, pairs = self._builder, len(self._weights) * len(self._inputs)
         starts = initial if isinstance(initial, list) else [initial] * pairs
         sums = [cgutils.alloca_once_value(builder, start) for start in starts]
-        multiply_add = _intrinsic(builder, "llvm.fmuladd." + ("v16f32" if kind is _VECTOR else "f32"), kind, 3)
+        multiply_add = _intrinsic(
+            builder, "llvm.fmuladd." + ("v16f32" if kind is _VECTOR else "f32"), kind, 3
+        )
         with cgutils.for_range_slice(builder, begin, end, _INDEX(step)) as (k, _):
             inputs = [self._load(pointer, k, kind) for pointer in self._inputs]
             for i, pointer in enumerate(self._weights):
@@ -115,9 +117,7 @@ class _Products:
         signature = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
         fetch = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
         place = builder.gep(pointer, [builder.add(k, _INDEX(_AHEAD))])  # harmless past the end
-        builder.call(
-            fetch, [builder.bitcast(place, byte), number(_TO_READ), number(_KEEP), number(_DATA)]
-        )
+        builder.call(fetch, [builder.bitcast(place, byte), number(_TO_READ), number(_KEEP), number(_DATA)])
 
     def _fold(self, sums: Any) -> Any:
         """Add the second half of the lanes to the first until one is left."""

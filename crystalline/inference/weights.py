@@ -36,9 +36,8 @@ class Matrix:
 
     def rows(self, at: Any) -> npt.NDArray[np.float32]:
         """Some rows as float32: a view, or new."""
-        if not len(self.scales):
-            return self.entries[at]
-        return self.entries[at] * self.scales[at][..., None]
+        rows: npt.NDArray[np.float32] = self.entries[at]
+        return rows * self.scales[at][..., None] if len(self.scales) else rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,12 +91,15 @@ class Weights:
         config, layout = parameters.config, parameters.layout
         self.config: ModelConfig = config
         self.precision = precision
-        matrices: npt.NDArray[Any] = parameters.flat[: layout.decay_end]
         self.gains = parameters.flat[layout.decay_end :].reshape(2 * config.layers + 1, config.dim)
-        self.flat, self.scales = (matrices, _NO_SCALES)
+        self.flat: npt.NDArray[Any]
+        self.scales: npt.NDArray[np.float32]
+        self.flat, self.scales = (
+            _quantised(parameters)
+            if precision == "int8"
+            else (parameters.flat[: layout.decay_end], _NO_SCALES)
+        )
         begins = _RowCounter(parameters)
-        if precision == "int8":
-            self.flat, self.scales = _quantised(parameters)
         whole = [
             begins.of(block)
             for layer in parameters.layers
@@ -106,8 +108,12 @@ class Weights:
         self.places = np.array([(place.begin, place.row) for place in [*whole, begins.of(parameters.head)]])
         parts = [self._matrix(place) for place in whole]
         self.layers = tuple(
-            LayerWeights(*parts[4 * i : 4 * i + 4], self.gains[2 * i], self.gains[2 * i + 1])
-            for i in range(config.layers)
+            LayerWeights(qkv, o_proj, gate_up, down_proj, gains[0], gains[1])
+            for qkv, o_proj, gate_up, down_proj, gains in zip(
+                *(parts[kind::4] for kind in range(4)),
+                self.gains[:-1].reshape(-1, 2, config.dim),
+                strict=True,
+            )
         )
         self.embedding = self._matrix(begins.of(parameters.embedding))
         self.head = self._matrix(begins.of(parameters.head))

@@ -20,6 +20,7 @@ from crystalline.model.files import (
 from crystalline.model.loaded import LoadedModel, TextSettings
 from crystalline.model.manifest import MANIFEST, read_json, verify, write_json, write_manifest
 from crystalline.model.parameters import (
+    LayerParameters,
     Layout,
     Parameters,
     initialise,
@@ -33,6 +34,7 @@ from crystalline.model.workspace import Workspace
 __all__ = [
     "MANIFEST",
     "MODEL_FILES",
+    "LayerParameters",
     "Layout",
     "LoadedModel",
     "ModelConfig",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystalline.errors import ModelFolderError, SettingError
 from crystalline.model.hf_config import hf_content, hf_settings
+from crystalline.model.strict_json import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +68,7 @@ class ModelConfig:
         for name in ("rope_theta", "norm_eps"):
             _check_positive(name, getattr(self, name))
         if not isinstance(self.tied, bool):
-            raise SettingError(f"tied must be true or false, got {self.tied!r}")
+            raise SettingError(f"tied must be true or false, got {shown(self.tied)}")
         if self.kv_heads is None:
             object.__setattr__(self, "kv_heads", self.heads)
         if self.ffn_dim is None:
@@ -149,16 +150,16 @@ def _check_size(name: str, value: object, *, optional: bool) -> None:
         return
     # bool is an int to Python; `heads=True` is a mistake all the same.
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise SettingError(f"{name} must be a whole number of at least 1, got {value!r}")
+        raise SettingError(f"{name} must be a whole number of at least 1, got {shown(value)}")
     if value > _SIZE_MAX:
         raise SettingError(f"{name} is above {_SIZE_MAX:.0e}, which is no size of a model")
 
 
 def _check_positive(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SettingError(f"{name} must be a number, got {value!r}")
+        raise SettingError(f"{name} must be a number, got {shown(value)}")
     if not 0 < value < math.inf:
-        raise SettingError(f"{name} must be finite and above 0, got {value!r}")
+        raise SettingError(f"{name} must be finite and above 0, got {shown(value)}")
     if value > _NUMBER_MAX:
         raise SettingError(f"{name} is above {_NUMBER_MAX:.0e}, which no model needs")
 

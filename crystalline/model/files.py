@@ -11,21 +11,27 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import safetensors
 import safetensors.numpy
 from tokenizers import Tokenizer
 
 from crystalline.errors import ModelFolderError
 from crystalline.model.config import ModelConfig
 from crystalline.model.manifest import MANIFEST, verify
-from crystalline.model.parameters import Parameters, layout_of
+from crystalline.model.parameters import Parameters
+from crystalline.model.safetensors_weights import WEIGHTS, read_weights
+from crystalline.model.strict_json import REMEDY, read_bytes, read_object, shown
+from crystalline.model.tokenizer_text import parse_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = [
+    "CONFIG",
+    "CONFIG_BYTES_MAX",
     "MODEL_FILES",
+    "TOKENIZER",
+    "TOKENIZER_CONFIG",
     "load_config",
     "load_model",
     "load_tokenizer_json",
@@ -34,14 +40,16 @@ __all__ = [
     "save_model",
 ]
 
-_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
-_TOKENIZER, _TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+CONFIG: Final = "config.json"
+TOKENIZER: Final = "tokenizer.json"
+TOKENIZER_CONFIG: Final = "tokenizer_config.json"
+CONFIG_BYTES_MAX: Final = 1024 * 1024
 
-MODEL_FILES: Final = frozenset({_CONFIG, _WEIGHTS, _TOKENIZER, _TOKENIZER_CONFIG})
+MODEL_FILES: Final = frozenset({CONFIG, WEIGHTS, TOKENIZER, TOKENIZER_CONFIG})
 """What `save_model` writes."""
 
+_TOKENIZER_BYTES_MAX = 128 * 1024 * 1024
 _END_OF_TEXT = "<|endoftext|>"
-_REMEDY = "save the model again, or open another folder"
 
 
 def save_model(folder: Path, config: ModelConfig, flat: npt.NDArray[np.float32], tokenizer_json: str) -> None:
@@ -61,13 +69,13 @@ def save_model(folder: Path, config: ModelConfig, flat: npt.NDArray[np.float32],
         raise ValueError(f"weights are saved as float32, got {flat.dtype}")
     tensors = Parameters(config, flat).views
     end = Tokenizer.from_str(tokenizer_json).token_to_id(_END_OF_TEXT)
-    _write_json(folder / _CONFIG, config.to_hf(eos_token_id=end))
+    _write_json(folder / CONFIG, config.to_hf(eos_token_id=end))
     # Serialised in memory first, so that a full disk is an OSError like everywhere else.
-    (folder / _WEIGHTS).write_bytes(safetensors.numpy.save(tensors, metadata={"format": "pt"}))
-    (folder / _TOKENIZER).write_text(tokenizer_json, encoding="utf-8")
+    (folder / WEIGHTS).write_bytes(safetensors.numpy.save(tensors, metadata={"format": "pt"}))
+    (folder / TOKENIZER).write_text(tokenizer_json, encoding="utf-8")
     special = {} if end is None else {"bos_token": None, "eos_token": _END_OF_TEXT}
     _write_json(
-        folder / _TOKENIZER_CONFIG,
+        folder / TOKENIZER_CONFIG,
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": config.seq_len,
@@ -80,9 +88,11 @@ def save_model(folder: Path, config: ModelConfig, flat: npt.NDArray[np.float32],
 def model_folder(folder: Path) -> Path:
     """The folder that really holds the files of a model: in a run folder they are links to a checkpoint.
 
-    Whoever reads several of them must do so in one place, because the links may be moved meanwhile.
+    Whoever reads several of them must do so in one place, because the links may be moved meanwhile. A folder
+    whose links lead to files of other names, as in the cache of Hugging Face, is read through them.
     """
-    return (folder / _CONFIG).resolve().parent if (folder / _CONFIG).is_file() else folder
+    config = (folder / CONFIG).resolve() if (folder / CONFIG).is_file() else folder / CONFIG
+    return config.parent if config.name == CONFIG else folder
 
 
 def load_model(folder: Path) -> tuple[ModelConfig, npt.NDArray[np.float32]]:
@@ -102,26 +112,10 @@ def read_model(folder: Path) -> tuple[ModelConfig, npt.NDArray[np.float32]]:
 
     Raises:
         ModelFolderError: the folder or a file is missing or damaged, a tensor is missing, unexpected, of
-            another shape or type than float32, or holds a value that is not finite.
+            another shape, of a type other than F32, F16 or BF16, or holds a value that is not finite.
     """
     config = load_config(folder)
-    path = _existing(folder, _WEIGHTS)
-    held, weights = path.stat().st_size, config.parameter_count()
-    if held < weights:
-        # A byte a weight is the least there is. This keeps an absurd config.json from taking memory.
-        raise ModelFolderError(
-            f"{path} holds {held} bytes, too few for the {weights} weights of {_CONFIG}: {_REMEDY}"
-        )
-    try:
-        with safetensors.safe_open(path, framework="numpy") as tensors:
-            _check_tensors(path, config, tensors)
-            flat = np.empty(layout_of(config).size, dtype=np.float32)
-            for name, view in Parameters(config, flat).views.items():
-                view[...] = tensors.get_tensor(name)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise ModelFolderError(f"{path} cannot be read as safetensors ({error}): {_REMEDY}") from None
-    _check_finite(path, config, flat)
-    return config, flat
+    return config, read_weights(folder, config)
 
 
 def load_tokenizer_json(folder: Path) -> str:
@@ -130,12 +124,12 @@ def load_tokenizer_json(folder: Path) -> str:
     Raises:
         ModelFolderError: the folder or the file is missing, or the file is not a tokenizer.
     """
-    path = _existing(folder, _TOKENIZER)
-    text = _read_text(path)
+    path = _existing(folder, TOKENIZER)
     try:
-        Tokenizer.from_str(text)
-    except Exception as error:  # noqa: BLE001  the library raises bare Exception for any bad content
-        raise ModelFolderError(f"{path} is not a tokenizer ({error}): {_REMEDY}") from None
+        text = read_bytes(path, _TOKENIZER_BYTES_MAX).decode()
+    except UnicodeDecodeError as error:
+        raise ModelFolderError(f"{path} is not UTF-8 text ({shown(error)}): {REMEDY}") from None
+    parse_tokenizer(text, str(path))
     return text
 
 
@@ -145,16 +139,12 @@ def load_config(folder: Path) -> ModelConfig:
     Raises:
         ModelFolderError: the folder or its config.json is missing or damaged, or names another architecture.
     """
-    path = _existing(folder, _CONFIG)
+    path = _existing(folder, CONFIG)
     try:
-        content = json.loads(_read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise ModelFolderError(f"{path} is not JSON ({error}): {_REMEDY}") from None
-    if not isinstance(content, dict):
-        raise ModelFolderError(f"{path} must hold one JSON object, got {type(content).__name__}: {_REMEDY}")
-    try:
-        return ModelConfig.from_hf(content)
+        return ModelConfig.from_hf(read_object(path, CONFIG_BYTES_MAX))
     except ModelFolderError as error:
+        if str(path) in str(error):
+            raise
         raise ModelFolderError(f"{path}: {error}") from None
 
 
@@ -163,45 +153,8 @@ def _existing(folder: Path, name: str) -> Path:
         raise ModelFolderError(f"there is no folder {folder}: train a model into it, or name another one")
     path = folder / name
     if not path.is_file():
-        raise ModelFolderError(f"{folder} has no {name}, so it is not a whole model folder: {_REMEDY}")
+        raise ModelFolderError(f"{folder} has no {name}, so it is not a whole model folder: {REMEDY}")
     return path
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelFolderError(f"{path} cannot be read as UTF-8 text ({error}): {_REMEDY}") from None
-
-
-def _check_tensors(path: Path, config: ModelConfig, tensors: Any) -> None:
-    """Names, types and shapes, all read from the file's header."""
-    expected, found = layout_of(config).entries, set(tensors.keys())
-    _refuse_any(path, "lacks", sorted(expected.keys() - found))
-    _refuse_any(path, "has unexpected", sorted(found - expected.keys()))
-    for name, (_, shape) in expected.items():
-        part = tensors.get_slice(name)
-        if part.get_dtype() != "F32":
-            raise ModelFolderError(
-                f"{path}: tensor {name} is {part.get_dtype()}, which is not supported yet; save it as F32"
-            )
-        if tuple(part.get_shape()) != shape:
-            raise ModelFolderError(
-                f"{path}: tensor {name} has shape {tuple(part.get_shape())}, but {_CONFIG} asks for {shape}: "
-                f"{_REMEDY}"
-            )
-
-
-def _refuse_any(path: Path, fault: str, names: list[str]) -> None:
-    if names:
-        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        raise ModelFolderError(f"{path} {fault} tensor {names[0]}{others}: {_REMEDY}")
-
-
-def _check_finite(path: Path, config: ModelConfig, flat: npt.NDArray[np.float32]) -> None:
-    for name, view in Parameters(config, flat).views.items():
-        if not np.isfinite(view).all():
-            raise ModelFolderError(f"{path}: tensor {name} holds a value that is not finite: {_REMEDY}")
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

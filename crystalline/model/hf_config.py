@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystalline.errors import ModelFolderError, SettingError
 from crystalline.kernels.rope_scaling import RopeScaling
+from crystalline.model.strict_json import shown
 
 if TYPE_CHECKING:
     from crystalline.model.config import ModelConfig
@@ -37,7 +38,6 @@ _HARMLESS: dict[str, tuple[Any, ...]] = {
     "quantization_config": (None,),
     "sliding_window": (None,),
 }
-_SHOWN_MAX = 80  # characters of a value in a message
 _LLAMA3_KEYS = {
     "low_freq_factor": "low_freq_factor",
     "high_freq_factor": "high_freq_factor",
@@ -74,12 +74,12 @@ def hf_settings(content: Mapping[str, Any]) -> dict[str, Any]:
     """
     if content.get("model_type") != "llama":
         raise ModelFolderError(
-            f"model_type is {_shown(content.get('model_type'))}; only 'llama' models can be opened"
+            f"model_type is {shown(content.get('model_type'))}; only 'llama' models can be opened"
         )
     for key, harmless in _HARMLESS.items():
         if content.get(key, harmless[0]) not in harmless:
             raise ModelFolderError(
-                f"{key}={_shown(content[key])} is not supported; it must be {harmless[0]!r}"
+                f"{key}={shown(content[key])} is not supported; it must be {harmless[0]!r}"
             )
     settings = {ours: _value(content, ours, theirs) for ours, theirs in _KEYS.items()}
     rope = _rope(content)
@@ -104,7 +104,7 @@ def _rope(content: Mapping[str, Any]) -> Mapping[str, Any]:
     for key in ("rope_scaling", "rope_parameters"):
         found = content.get(key)
         if found is not None and not isinstance(found, Mapping):
-            raise ModelFolderError(f"{key} must be an object, got {_shown(found)}")
+            raise ModelFolderError(f"{key} must be an object, got {shown(found)}")
         if found:
             return found
     return {}
@@ -116,7 +116,7 @@ def _scaling(rope: Mapping[str, Any], seq_len: Any) -> RopeScaling | None:
         return None
     if kind not in ("linear", "llama3"):  # a tuple: the value may be unhashable
         raise ModelFolderError(
-            f"rope_type={_shown(kind)} is not supported; it must be 'default', 'linear' or 'llama3'"
+            f"rope_type={shown(kind)} is not supported; it must be 'default', 'linear' or 'llama3'"
         )
     wanted = {"factor": "factor"} | (_LLAMA3_KEYS if kind == "llama3" else {})
     given = {"original_max_position_embeddings": seq_len, **rope}
@@ -136,9 +136,3 @@ def _scaling_content(scaling: RopeScaling | None) -> dict[str, Any] | None:
     if scaling.kind == "linear":
         return common
     return common | {theirs: getattr(scaling, ours) for ours, theirs in _LLAMA3_KEYS.items()}
-
-
-def _shown(value: object) -> str:
-    """A value from a file, short enough for a message."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}..."

@@ -4,31 +4,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tokenizers import Tokenizer
-
-from crystalline.model.files import load_model, load_tokenizer_json, model_folder
-from crystalline.model.loaded import LoadedModel, TextSettings
+from crystalline.errors import ModelFolderError
+from crystalline.model.files import TOKENIZER, load_model, load_tokenizer_json, model_folder
+from crystalline.model.gguf_file import is_gguf, open_gguf
+from crystalline.model.loaded import LoadedModel
+from crystalline.model.text_settings import folder_text_settings
+from crystalline.model.tokenizer_text import check_ids, parse_tokenizer, without_padding
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["open_model"]
 
-_END_OF_TEXT = "<|endoftext|>"
-
 
 def open_model(path: Path) -> LoadedModel:
-    """Read a whole model.
+    """Read a whole model of the Llama family.
 
     Args:
-        path: a model folder, or a run folder.
+        path: a model folder as Hugging Face or we write it, a run folder, or a GGUF file. The files of a
+            checkpoint of ours are compared with its manifest.
 
     Raises:
-        ModelFolderError: something is missing, damaged or not supported; the text names the file.
+        ModelFolderError: something is missing, damaged or not supported; the text names the file. Memory for
+            the weights is taken only when the sizes of everything have been checked.
     """
+    if path.is_file():
+        if is_gguf(path):
+            return open_gguf(path)
+        raise ModelFolderError(f"{path} is neither a model folder nor a GGUF file: name one of these")
     folder = model_folder(path)
-    config, flat = load_model(folder)
     tokenizer_json = load_tokenizer_json(folder)
-    end = Tokenizer.from_str(tokenizer_json).token_to_id(_END_OF_TEXT)
-    text = TextSettings() if end is None else TextSettings(end_ids=(end,), end_token=_END_OF_TEXT)
+    where = str(folder / TOKENIZER)
+    tokenizer = parse_tokenizer(tokenizer_json, where)
+    tokenizer_json = without_padding(tokenizer_json, tokenizer)
+    config, flat = load_model(folder)
+    check_ids(tokenizer, config.vocab_size, where)
+    text = folder_text_settings(folder, tokenizer, config.vocab_size)
     return LoadedModel(config=config, flat=flat, tokenizer_json=tokenizer_json, text=text)

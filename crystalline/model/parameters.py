@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from crystalline.kernels.arrays import Floats
     from crystalline.model.config import ModelConfig
 
-__all__ = ["LayerParameters", "Layout", "Parameters", "initialise", "layout_of", "name_at", "weights_sha256"]
+__all__ = [
+    "LayerParameters",
+    "Layout",
+    "Parameters",
+    "initialise",
+    "layout_of",
+    "name_at",
+    "tensor_count",
+    "weights_sha256",
+]
 
 _INITIAL_STD = 0.02
 
@@ -74,6 +83,12 @@ def layout_of(config: ModelConfig) -> Layout:
     entries = {name: (offset, shape) for (name, shape), offset in zip(shapes, offsets, strict=True)}
     gains = sum(math.prod(shape) for _, shape in _gain_shapes(config))
     return Layout(size=ends[-1], decay_end=ends[-1] - gains, entries=MappingProxyType(entries))
+
+
+def tensor_count(config: ModelConfig) -> int:
+    """How many tensors the layout has, without making it."""
+    matrices_and_gains = 7 + 2
+    return config.layers * matrices_and_gains + (2 if config.tied else 3)
 
 
 def _matrix_shapes(config: ModelConfig) -> list[tuple[str, Shape]]:

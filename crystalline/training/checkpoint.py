@@ -31,8 +31,8 @@ from crystalline.model import (
     write_json,
     write_manifest,
 )
+from crystalline.model.atomic import beside, files, remove, sync
 from crystalline.optim import AdamWBuffers
-from crystalline.training.atomic import beside, files, remove, sync
 from crystalline.training.progress import Progress
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from crystalline.data import (
 from crystalline.errors import SettingError
 from crystalline.kernels.blas import arithmetic
 from crystalline.model import ModelConfig, initialise
-from crystalline.training.atomic import recover
+from crystalline.model.atomic import recover
 from crystalline.training.checkpoint import load_checkpoint
 from crystalline.training.footprint import Footprint, footprint, rows_in_a_shard
 from crystalline.training.memory import RunMemory

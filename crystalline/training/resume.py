@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from crystalline.data import Corpus
 from crystalline.errors import CorpusError, ModelFolderError, SettingError
-from crystalline.training.atomic import recover
+from crystalline.model.atomic import recover
 from crystalline.training.checkpoint import load_record
 from crystalline.training.config import TrainConfig
 from crystalline.training.run_folder import run_folder_of

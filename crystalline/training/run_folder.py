@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from crystalline.errors import OutputError
 from crystalline.model import MANIFEST
-from crystalline.training.atomic import beside, is_left, lock, point, recover, remove, replace, sweep, sync
+from crystalline.model.atomic import beside, is_left, lock, point, recover, remove, replace, sweep, sync
 from crystalline.training.checkpoint import (
     CHECKPOINTS,
     LATEST,

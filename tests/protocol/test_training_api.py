@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from actors.tracing import read_trace, usage
 from crystalline.data import Corpus, Windows, batch_indices, epoch_order, prepare_tokens
 from crystalline.errors import CorpusError, OutputError, SettingError, TrainingError
-from crystalline.model import Parameters, Workspace, load_model, logits, weights_sha256
-from crystalline.training import EpochDone, Saved, StepDone, Trainer, atomic, load_checkpoint
+from crystalline.model import Parameters, Workspace, atomic, load_model, logits, weights_sha256
+from crystalline.training import EpochDone, Saved, StepDone, Trainer, load_checkpoint
 from crystalline.training import run_folder as run_folder_module
 from crystalline.training.trainer import SHUTDOWN_S
 from tests.helpers.faults import Fault, Stuck, raising

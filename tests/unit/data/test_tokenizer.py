@@ -122,3 +122,12 @@ def test_a_saved_tokenizer_gives_the_same_ids(text: str) -> None:
 def test_a_damaged_tokenizer_is_named(damaged: str) -> None:
     with pytest.raises(ModelFolderError, match=r"tokenizer\.json is damaged"):
         tokenizer_from_json(damaged)
+
+
+def test_it_says_how_much_of_the_text_it_has_read() -> None:
+    parts: list[float] = []
+    corpus = Corpus("two", ("the cat " * 20_000, "sat on the mat"))
+    heard = train_tokenizer(corpus, 270, heard=parts.append)
+    assert parts == sorted(parts)
+    assert (len(parts) > 2, parts[-1]) == (True, 1.0)
+    assert heard.to_str() == train_tokenizer(corpus, 270).to_str()

@@ -180,7 +180,7 @@ def test_a_tensor_of_another_shape_is_named_with_both_shapes(folder: Path) -> No
         load_model(folder)
 
 
-@pytest.mark.parametrize(("dtype", "name"), [(np.float16, "F16"), (np.float64, "F64"), (np.int32, "I32")])
+@pytest.mark.parametrize(("dtype", "name"), [(np.float64, "F64"), (np.int32, "I32")])
 @pytest.mark.parametrize("tensors_changed", [1, 100])
 def test_a_tensor_of_another_type_is_named(
     folder: Path, dtype: type, name: str, tensors_changed: int
@@ -190,7 +190,7 @@ def test_a_tensor_of_another_type_is_named(
             tensors[tensor] = tensors[tensor].astype(dtype)
 
     rewrite_tensors(folder, change)
-    with pytest.raises(ModelFolderError, match=rf"tensor \S+ is {name}, which is not supported yet"):
+    with pytest.raises(ModelFolderError, match=rf"tensor \S+ is '{name}', which is not supported"):
         load_model(folder)
 
 

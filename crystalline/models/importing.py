@@ -1,0 +1,123 @@
+"""A model from elsewhere becomes one of the models folder, and the other way round."""
+
+from __future__ import annotations
+
+from time import time
+from typing import TYPE_CHECKING, Final
+
+from crystalline.errors import SettingError
+from crystalline.model import weights_sha256
+from crystalline.model.export_gguf import GgufType, write_gguf
+from crystalline.model.export_hf import HF_FILES, HfType, write_hf, write_hf_files
+from crystalline.model.opening import open_model
+from crystalline.models.names import check_name, name_for
+from crystalline.models.record import Record, hashed, write_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from crystalline.models.record import SourceKind
+    from crystalline.models.store import Store
+
+__all__ = ["export_model", "import_model"]
+
+
+_HF_TYPES: Final[Mapping[GgufType, HfType]] = {"f32": "float32", "f16": "float16"}
+
+
+def import_model(
+    store: Store, source: Path, name: str | None = None, progress: Callable[[str, float], None] | None = None
+) -> str:
+    """Store a model, as float32, with a record of where it came from.
+
+    Args:
+        store: where to.
+        source: a model folder, a run folder or a GGUF file.
+        name: what to call it; None for the name that suggests itself.
+        progress: called with what is being done, and the part of it that is done, from 0 to 1.
+
+    Returns:
+        Its name.
+
+    Raises:
+        ModelFolderError: there is no such model, or it is damaged or not supported.
+        OutputError: the name is taken.
+        SettingError: no model can have the name.
+        OSError: the models folder cannot be written, or the disk is full; nothing is left of it.
+    """
+    name = name_for(source) if name is None else check_name(name)
+    tell = progress if progress is not None else _silent
+    store.check_free(name)  # before all the work
+    tell("reading", 0.0)
+    model = open_model(source)
+    tell("hashing", 0.0)
+    sha256 = weights_sha256(model.flat)
+    with store.adding(name) as folder:
+        tell("writing", 0.0)
+        write_hf_files(folder, model)
+        files = {}
+        total, done = sum((folder / file).stat().st_size for file in HF_FILES), 0
+        for file in HF_FILES:
+            files[file] = hashed(folder / file)
+            done += files[file].size
+            tell("checking", done / total)
+        record = Record(
+            source=str(source.absolute()),
+            source_kind=_kind(source),
+            imported=time(),
+            weights_sha256=sha256,
+            files=files,
+        )
+        write_record(folder, record)
+    return name
+
+
+def export_model(
+    source: Path,
+    target: Path,
+    *,
+    layout: str,
+    kind: GgufType,
+    name: str = "",
+    progress: Callable[[str, float], None] | None = None,
+) -> None:
+    """Write a model for others.
+
+    Args:
+        source: a model folder, a run folder or a GGUF file.
+        target: the folder or the file to make; folders above it are made as well.
+        layout: "hf" for a folder, "gguf" for a file.
+        kind: how weights are held; "q8_0" is for "gguf" only.
+        name: of the model, for those who open the file.
+        progress: called with what is being done, and the part of it that is done, from 0 to 1.
+
+    Raises:
+        SettingError: the layout has no such kind of weights.
+        ModelFolderError: there is no such model, or it is damaged or not supported.
+        OutputError: there is something of the target's name, or the layout has not what the model has.
+        OSError: it cannot be written, or the disk is full; nothing is left of it.
+    """
+    if layout == "hf" and kind not in _HF_TYPES:
+        raise SettingError(
+            f"a folder cannot hold {kind}: choose {' or '.join(_HF_TYPES)}, or the format gguf"
+        )
+    tell = progress if progress is not None else _silent
+    tell("reading", 0.0)
+    model = open_model(source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    tell("writing", 0.0)
+    if layout == "hf":
+        write_hf(target, model, dtype=_HF_TYPES[kind])
+    else:
+        write_gguf(target, model, kind, name=name, progress=lambda part: tell("writing", part))
+
+
+def _silent(_doing: str, _part: float) -> None:
+    pass
+
+
+def _kind(source: Path) -> SourceKind:
+    if source.is_file():
+        return "gguf"
+    return "run" if (source / "checkpoints").is_dir() else "folder"
