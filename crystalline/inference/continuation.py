@@ -75,7 +75,8 @@ class Continuation:
         self._window = list(request.prompt[-context:])  # what the model sees for the next token
         self._fresh = True  # the engine has seen nothing of the window yet
         self._rng = np.random.default_rng(request.seed)
-        self._penalised = np.unique(np.array(request.prompt, dtype=np.intp))
+        self._penalises = request.options.repetition_penalty != 1.0
+        self._seen = np.unique(np.array(request.prompt if self._penalises else (), dtype=np.intp))
         self._absent = absent
         self._tokenizer = tokenizer
         self._decoder = Decoder(tokenizer, request.prompt)
@@ -136,7 +137,7 @@ class Continuation:
             InputError: a logit is not finite. The state is as before.
         """
         absent = self._absent_from(len(logits))
-        token = sample(logits, self.request.options, self._rng, seen=self._penalised, absent=absent)
+        token = sample(logits, self.request.options, self._rng, seen=self._seen, absent=absent)
         self._fresh = False
         if token in self.request.stop_ids:
             text = self._end("stop", "")
@@ -151,8 +152,8 @@ class Continuation:
         """Add a token that belongs to the output; the text that comes out."""
         self._ids.append(token)
         self._window.append(token)
-        if self.request.options.repetition_penalty != 1.0 and token not in self._penalised:
-            self._penalised = np.append(self._penalised, token)
+        if self._penalises and token not in self._seen:
+            self._seen = np.append(self._seen, token)
         text = self._stops.feed(self._decoder.step(token))
         if self._stops.found:
             return self._end("stop", text)

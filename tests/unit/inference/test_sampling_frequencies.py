@@ -62,11 +62,11 @@ def min_p_beside_one_instead_of_the_likeliest(weights: Floats, options: Sampling
 
 
 def min_p_beside_the_mean(weights: Floats, options: SamplingOptions) -> Floats:
-    return weights * (weights >= options.min_p * weights.mean())
+    return weights * (weights >= options.min_p * float(weights.mean()))
 
 
 def temperature_twice(weights: Floats, options: SamplingOptions) -> Floats:
-    return np.power(weights, options.temperature**-2)
+    return np.power(np.power(weights, 1 / options.temperature), 1 / options.temperature)
 
 
 def temperature_never(weights: Floats, _options: SamplingOptions) -> Floats:
