@@ -5,20 +5,29 @@ from __future__ import annotations
 import json as json_format
 from pathlib import Path  # noqa: TC003  (typer reads the annotations at run time)
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 from threadpoolctl import threadpool_limits
 
 from crystalline.cli.output import put_out
-from crystalline.inference import SamplingOptions, TextModel, continuation, decode
+from crystalline.inference import SamplingOptions, TextModel, complete, stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from crystalline.inference import Overflow
+
 __all__ = ["generate"]
 
 _SAMPLING = SamplingOptions()
+
+
+class _Settings(TypedDict):
+    tokens: int
+    options: SamplingOptions
+    seed: int
+    overflow: Overflow
 
 
 def generate(
@@ -46,25 +55,25 @@ def generate(
     the text comes as one object instead: prompt, text (without the prompt), tokens, seed, tokens_per_s,
     model.
 
-    The model sees only as many tokens as its --seq-len was in training: the last ones of prompt and text. A
-    longer prompt is said on standard error.
+    The model sees only as many tokens as its --seq-len was in training. Of a longer prompt these are the last
+    ones, which is said on standard error. Where a text grows longer, the model goes on with the newer half.
     """
     options = SamplingOptions(temperature=temperature, top_k=top_k, top_p=top_p)
     # One thread adds in one order: the same seed gives the same text whatever the number of cores.
     with threadpool_limits(1):
         model = TextModel.load(folder)
-        ids = continuation(model, prompt, tokens=tokens, options=options, seed=seed)
+        settings: _Settings = {"tokens": tokens, "options": options, "seed": seed, "overflow": "slide"}
         _warn_of_a_long_prompt(model, prompt)
         if not json:
-            _print_as_it_comes(prompt, decode(model.tokenizer, ids))
+            _print_as_it_comes(prompt, (piece.text for piece in stream(model, prompt, **settings)))
             return
         begun_s = perf_counter()
-        drawn = list(ids)
-        tokens_per_s = len(drawn) / (perf_counter() - begun_s)
+        done = complete(model, prompt, **settings)
+        tokens_per_s = len(done.ids) / (perf_counter() - begun_s)
     answer = {
         "prompt": prompt,
-        "text": "".join(decode(model.tokenizer, drawn)),
-        "tokens": len(drawn),
+        "text": done.text,
+        "tokens": len(done.ids),
         "seed": seed,
         "tokens_per_s": tokens_per_s,
         "model": str(folder),

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from crystalline.inference.generate import continuation, decode, stream
+from crystalline.inference.continuation import Continuation, absent_ids
+from crystalline.inference.decoding import Decoder
+from crystalline.inference.engine import Engine
+from crystalline.inference.generate import complete, stream
+from crystalline.inference.request import (
+    Completion,
+    FinishReason,
+    Overflow,
+    Piece,
+    Request,
+    TokenLogprob,
+    Usage,
+)
 from crystalline.inference.sampling import SamplingOptions, probabilities, sample
 from crystalline.inference.text_model import TextModel
 
 __all__ = [
+    "Completion",
+    "Continuation",
+    "Decoder",
+    "Engine",
+    "FinishReason",
+    "Overflow",
+    "Piece",
+    "Request",
     "SamplingOptions",
     "TextModel",
-    "continuation",
-    "decode",
+    "TokenLogprob",
+    "Usage",
+    "absent_ids",
+    "complete",
     "probabilities",
     "sample",
     "stream",

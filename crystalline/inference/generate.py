@@ -1,103 +1,134 @@
-"""A trained model goes on with a text, piece by piece."""
+"""A model goes on with one text: engine and continuation in a plain loop."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
-from tokenizers.decoders import DecodeStream
+from typing import TYPE_CHECKING, Final
 
 from crystalline.errors import SettingError
-from crystalline.inference.sampling import SamplingOptions, sample
-from crystalline.model import Workspace, next_logits
+from crystalline.inference.continuation import Continuation
+from crystalline.inference.engine import CONTEXT_MAX, Engine
+from crystalline.inference.request import Request
+from crystalline.inference.sampling import SamplingOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
-    from tokenizers import Tokenizer
-
+    from crystalline.inference.request import Completion, Overflow, Piece
     from crystalline.inference.text_model import TextModel
 
-__all__ = ["continuation", "decode", "stream"]
+__all__ = ["ask", "complete", "stream"]
 
-_REPLACEMENT = "\ufffd"  # what the decoder puts where bytes are no character, or not one yet
+_DEFAULT: Final = SamplingOptions()
 
 
 def stream(
-    model: TextModel, prompt: str, *, tokens: int, options: SamplingOptions, seed: int
-) -> Iterator[str]:
-    """Continue a prompt with text: `decode` of `continuation`, which see for arguments and errors.
+    model: TextModel,
+    prompt: str | Sequence[int],
+    *,
+    tokens: int = 200,
+    options: SamplingOptions = _DEFAULT,
+    seed: int = 0,
+    stop: str | Sequence[str] = (),
+    logprobs: int | None = None,
+    overflow: Overflow = "refuse",
+    engine: Engine | None = None,
+) -> Iterator[Piece]:
+    """Continue a prompt, piece by piece.
 
-    Returns:
-        Pieces of text, none of them empty.
-    """
-    return decode(model.tokenizer, continuation(model, prompt, tokens=tokens, options=options, seed=seed))
-
-
-def continuation(
-    model: TextModel, prompt: str, *, tokens: int, options: SamplingOptions, seed: int
-) -> Iterator[int]:
-    """Continue a prompt with token ids.
-
-    Ends after `tokens` tokens, or before a token that ends a text. The model sees the last `seq_len` tokens
-    of prompt and continuation. An empty prompt starts a new document.
+    Ends at `tokens` tokens, at a stop string, before a token that ends the model's texts, or where the
+    context is full, if it may not slide. For many prompts, or inside an event loop, use `Generator`.
 
     Args:
         model: what to ask.
-        prompt: the text to continue; not repeated in the output.
-        tokens: the most tokens to generate, >= 1.
+        prompt: the text to continue, or its token ids; not repeated in the output. An empty text starts a
+            new one.
+        tokens: the most tokens to add, >= 1.
         options: how they are drawn.
-        seed: of the draws, >= 0. Same model, prompt, options and seed: same ids.
+        seed: of the draws, >= 0. The same model, prompt and settings give the same ids in every process; use
+            one BLAS thread, as the command does, where machines have different numbers of cores.
+        stop: one text or several, at which the output ends.
+        logprobs: None for none, else how many alternatives of each token to name, 0 to 20.
+        overflow: what to do when the context is full, see `Request`.
+        engine: made of this model; what its slot 0 held is forgotten. None makes one for this prompt alone,
+            with a context of the model's length, at most `CONTEXT_MAX`.
 
     Returns:
-        The ids, each as soon as it is drawn.
+        The pieces, each as soon as its token is drawn.
 
     Raises:
-        SettingError: `tokens` or `seed` is out of range, the prompt is no valid text, or it is empty and
-            the tokenizer has no end-of-text token to start from. Raised at once, not at the first id.
+        SettingError: a value is out of range, the prompt is no valid text or longer than the context, or it
+            is empty and the model has no token to start from. Raised at once.
         InputError: the model gives logits that are not finite. Raised by the iterator.
     """
-    if tokens < 1:
-        raise SettingError(f"tokens is {tokens}: choose a positive number")
-    if seed < 0:
-        raise SettingError(f"seed is {seed}: choose a number >= 0")
-    context = model.encode(prompt)
-    return _continue(model, context, tokens, options, np.random.default_rng(seed))
+    begun = _begin(model, ask(model, prompt, tokens, options, seed, stop, logprobs, overflow), engine)
+    return _run(model, begun, engine)
 
 
-def decode(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[str]:
-    """Text from ids while they come.
+def complete(
+    model: TextModel,
+    prompt: str | Sequence[int],
+    *,
+    tokens: int = 200,
+    options: SamplingOptions = _DEFAULT,
+    seed: int = 0,
+    stop: str | Sequence[str] = (),
+    logprobs: int | None = None,
+    overflow: Overflow = "refuse",
+    engine: Engine | None = None,
+) -> Completion:
+    """Continue a prompt, and return the whole answer. Arguments and errors are those of `stream`."""
+    begun = _begin(model, ask(model, prompt, tokens, options, seed, stop, logprobs, overflow), engine)
+    for _ in _run(model, begun, engine):
+        pass
+    return begun.completion()
 
-    Returns:
-        Pieces of the text, none of them empty. A character of several tokens comes when it is whole; one
-        that is unfinished at the end is left out.
-    """
-    decoder = DecodeStream(skip_special_tokens=True)
-    seen: list[int] = []
-    written = 0
-    for token in ids:
-        seen.append(token)
-        if piece := decoder.step(tokenizer, token):
-            written += len(piece)
+
+def ask(
+    model: TextModel,
+    prompt: str | Sequence[int],
+    tokens: int,
+    options: SamplingOptions,
+    seed: int,
+    stop: str | Sequence[str],
+    logprobs: int | None,
+    overflow: Overflow,
+) -> Request:
+    """The request that a prompt makes of a model; arguments and errors are those of `stream`."""
+    ids = tuple(model.encode(prompt) if isinstance(prompt, str) else prompt)
+    if unknown := [token for token in ids if not 0 <= token < model.config.vocab_size]:
+        raise SettingError(
+            f"the prompt has the token id {unknown[0]}, but the model has 0 to {model.config.vocab_size - 1}"
+        )
+    return Request(
+        prompt=ids,
+        tokens=tokens,
+        options=options,
+        seed=seed,
+        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        stop_ids=frozenset(model.text.end_ids),
+        logprobs=logprobs,
+        overflow=overflow,
+    )
+
+
+def _begin(model: TextModel, request: Request, engine: Engine | None) -> Continuation:
+    if engine is not None:
+        return Continuation(request, model.tokenizer, engine.context)
+    # Where everything has room a shorter context changes nothing, and saves memory.
+    needed = len(request.prompt) + request.tokens
+    return Continuation(request, model.tokenizer, min(model.config.seq_len, CONTEXT_MAX, needed))
+
+
+def _run(model: TextModel, continuation: Continuation, engine: Engine | None) -> Iterator[Piece]:
+    if engine is None:
+        with Engine(model.parameters, context=continuation.context) as own:
+            yield from _run(model, continuation, own)
+        return
+    while continuation.finished is None:
+        if ids := continuation.to_prefill():
+            logits = engine.prefill(0, ids)  # (V,)
+        else:
+            logits = engine.decode([0], [continuation.last])[0]
+        piece = continuation.advance(logits)
+        if piece is not None:
             yield piece
-    # The decoder holds a token back if its last character is unfinished, even if its first ones are not.
-    if rest := tokenizer.decode(seen)[written:].rstrip(_REPLACEMENT):
-        yield rest
-
-
-def _continue(
-    model: TextModel, context: list[int], tokens: int, options: SamplingOptions, rng: np.random.Generator
-) -> Iterator[int]:
-    """The ids that follow a context. Each one is computed from the whole context anew."""
-    ends = frozenset(model.text.end_ids)
-    seq_len = model.config.seq_len
-    # No longer than this run will need: the scores of attention grow with the square of it.
-    workspace = Workspace(model.config, 1, min(seq_len, len(context) + tokens), training=False)
-    for _ in range(tokens):
-        context = context[-seq_len:]
-        logits = next_logits(model.parameters, np.array([context], np.int32), workspace)  # (1, V)
-        token = sample(logits[0], options, rng)
-        if token in ends:
-            return
-        yield token
-        context.append(token)
