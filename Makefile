@@ -38,6 +38,7 @@ train: $(VENV)/.installed
 test: spin check $(VENV)/.installed-conformance
 	$(BIN)/python tests/conformance/make_fixtures.py --check
 	$(BIN)/python tests/conformance/check_transformers.py
+	$(BIN)/python tests/conformance/check_engine.py
 	$(BIN)/python tests/conformance/check_tensorboard.py
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
