@@ -135,6 +135,13 @@ def test_a_stop_string_of_any_characters(stop: str) -> None:
     assert (one.text, one.finished) == ("a", "stop")
 
 
+def test_a_character_begun_in_the_prompt_is_completed() -> None:
+    first, second = ids_of("ö")
+    one = begun(replace(asked(), prompt=(*ids_of("a"), first)))
+    run(one, told([second, *ids_of("b"), END]))
+    assert one.text == "öb"
+
+
 def test_an_unfinished_character_at_the_end_is_left_out() -> None:
     euro = ids_of("€")
     one = begun(asked(tokens=len(euro)))

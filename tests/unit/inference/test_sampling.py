@@ -299,6 +299,8 @@ def test_broken_logits_are_refused(broken: float, temperature: float) -> None:
         ("min_p", 1.1),
         ("min_p", float("nan")),
         ("repetition_penalty", 0.0),
+        ("repetition_penalty", 0.009),
+        ("repetition_penalty", 100.5),
         ("repetition_penalty", -1.0),
         ("repetition_penalty", float("inf")),
         ("repetition_penalty", float("nan")),
