@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +17,15 @@ if TYPE_CHECKING:
     from crystalline.inference.weights import Weights
     from crystalline.kernels.arrays import Floats
 
-__all__ = ["CompiledDecoder"]
+__all__ = ["CompiledDecoder", "is_kept"]
 
 _TILE = 4  # streams that a tile may touch at once
+
+
+def is_kept() -> bool:
+    """Whether an earlier process has compiled the step, for some precision, and it was kept."""
+    place = step.stats.cache_path
+    return place is not None and any(Path(place).glob("compiled.step-*.nbi"))
 
 
 class CompiledDecoder:

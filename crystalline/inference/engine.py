@@ -102,7 +102,7 @@ class Engine:
         self._decode: Callable[[Sequence[int], Sequence[int]], Floats] = (
             NumpyDecoder(self._weights, self._cache, cos, sin)
             if self.backend == "numpy"
-            else _compiled_decoder()(self._weights, self._cache, cos, sin, self._crew)
+            else _compiled().CompiledDecoder(self._weights, self._cache, cos, sin, self._crew)
         )
 
     def __enter__(self) -> Self:
@@ -121,6 +121,11 @@ class Engine:
     def nbytes(self) -> int:
         """Bytes of the weights that a step reads, and of the whole cache."""
         return self._weights.nbytes + self._cache.nbytes
+
+    @property
+    def compiles_first(self) -> bool:
+        """Whether the first step will take some ten seconds longer, because it was never compiled here."""
+        return self.backend == "compiled" and not _compiled().is_kept()
 
     @property
     def weight_bytes(self) -> int:
@@ -217,6 +222,6 @@ def _resolved(backend: Backend, weight_bytes: int) -> Literal["numpy", "compiled
     return backend
 
 
-def _compiled_decoder() -> Any:
-    """The class, from a module that imports numba: half a second that only this backend takes."""
-    return import_module("crystalline.inference.decode_compiled").CompiledDecoder
+def _compiled() -> Any:
+    """A module that imports numba: half a second that only this backend takes."""
+    return import_module("crystalline.inference.decode_compiled")

@@ -5,26 +5,49 @@ Sums keep the order in which they are written, but a product and the sum it goes
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.extending import intrinsic
 
+from crystalline.data import default_cache_dir
+
 __all__ = ["count", "counted", "exp", "jit", "let_others"]
+
+_SOURCES: Final = ("compiled.py", "machine.py", "tiles.py")
 
 
 def jit(function: Any) -> Any:
     """Make machine code of a function at its first call, and keep it for other processes where that goes.
 
-    It runs without the interpreter's lock.
+    It runs without the interpreter's lock. What is kept lies in the cache folder of crystalline, or in
+    `$NUMBA_CACHE_DIR`, and for a folder that cannot be written in another one or nowhere.
     """
     settings = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+    before, config.CACHE_DIR = config.CACHE_DIR, config.CACHE_DIR or _kept_in()
     try:
         return njit(cache=True, **settings)(function)
-    except RuntimeError:  # no folder for the cache can be written
+    except RuntimeError:  # there is no folder for it
         return njit(**settings)(function)
+    finally:
+        config.CACHE_DIR = before
+
+
+def _kept_in() -> str:
+    """A folder for this version of the sources.
+
+    The compiler looks for changes in the file of a function alone, and would keep what another file has put
+    into it.
+    """
+    place = default_cache_dir()
+    if place is None:
+        return ""
+    digest = hashlib.sha256(b"".join((Path(__file__).parent / name).read_bytes() for name in _SOURCES))
+    return str(place / "compiled" / digest.hexdigest()[:16])
 
 
 def _pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

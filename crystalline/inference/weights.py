@@ -91,7 +91,8 @@ class Weights:
         config, layout = parameters.config, parameters.layout
         self.config: ModelConfig = config
         self.precision = precision
-        self.gains = parameters.flat[layout.decay_end :].reshape(2 * config.layers + 1, config.dim)
+        # A copy, so that int8 weights do not hold the float32 ones in memory.
+        self.gains = parameters.flat[layout.decay_end :].copy().reshape(2 * config.layers + 1, config.dim)
         self.flat: npt.NDArray[Any]
         self.scales: npt.NDArray[np.float32]
         self.flat, self.scales = (

@@ -15,6 +15,9 @@ from crystalline.inference.tiles import tile
 from crystalline.inference.weights import Weights
 from tests.helpers.models import GROUPED, random_parameters
 
+# The first test that decodes compiles, which takes long on a busy machine.
+pytestmark = pytest.mark.timeout(300)
+
 SHAPES = ((1, 1), (8, 1), (4, 2), (4, 4))
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from crystalline.inference.weights import Precision
     from crystalline.kernels.arrays import Floats
 
+# The first test that decodes compiles, which takes long on a busy machine.
+pytestmark = pytest.mark.timeout(300)
+
 # No width is a multiple of the sixteen lanes, nor any number of rows of the eight of a tile.
 ODD = ModelConfig(
     vocab_size=53, dim=42, layers=2, heads=6, kv_heads=2, head_dim=10, ffn_dim=37, seq_len=80, tied=False
