@@ -84,7 +84,7 @@ def write_folder(
         (folder / "model.safetensors").write_bytes(safetensors_bytes(tensors))
         return folder
     (folder / "model.safetensors").unlink()
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for shard in range(shards):
         name = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
         part = dict(list(tensors.items())[shard::shards])

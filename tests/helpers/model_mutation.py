@@ -1,7 +1,7 @@
-"""Damages model files in many ways, opens each in a child process, and looks at how that ends and what it took.
+"""Damages model files in many ways, opens each in a child process, and looks at how that ends.
 
-A damaged model may still be one: a bit of a weight makes another weight. What must not be: an error that is not
-ours or does not name the place, a crash, a wait without end, more memory than four times the files.
+A damaged model may still be one: a bit of a weight makes another weight. What must not be: an error that is
+not ours or does not name the place, a crash, a wait without end, more memory than four times the files.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,7 +21,7 @@ FILES = {"model.gguf": bytes(1000)}
 
 
 def test_damaged_models_open_or_end_in_one_clear_error_within_memory_and_time(tmp_path: Path) -> None:
-    found = run_tries(tmp_path, TRIES, seed=int(time.time()) // 86_400)  # other damage every day
+    found = run_tries(tmp_path, TRIES, seed=1)
     assert not found.complaints
     assert found.tried == Counter(dict.fromkeys(KINDS, TRIES // len(KINDS)))
     assert found.refused.total() > TRIES / 3

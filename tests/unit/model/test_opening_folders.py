@@ -182,6 +182,12 @@ def test_a_tokenizer_with_more_entries_than_the_model_is_refused(folder: Path) -
         open_model(folder)
 
 
+def test_a_tokenizer_out_of_proportion_to_the_model_is_not_even_parsed(folder: Path) -> None:
+    (folder / "tokenizer.json").write_bytes(b" " * 2_000_000)
+    with pytest.raises(ModelFolderError, match=r"tokenizer\.json is larger than"):
+        open_model(folder)
+
+
 # Damage and malice
 
 HOSTILE_JSON = {
@@ -191,6 +197,7 @@ HOSTILE_JSON = {
     "infinite": b'{"model_type": "llama", "rope_theta": -Infinity}',
     "a list": b"[]",
     "not UTF-8": b'{"a": "\xff"}',
+    "many entries": b'{"model_type": "llama", "a": [' + b"[]," * 200_000 + b"1]}",
     "huge": b" " * (9 * 1024 * 1024),
 }
 
