@@ -16,8 +16,8 @@ REMEDY: Final = "save or fetch the model again, or open another one"
 """What to do about a damaged model."""
 
 _SHOWN_MAX = 80  # characters
-# An entry of two bytes becomes a Python object of fifty: so many are ten megabytes. No settings of a model, and
-# no header of a file of weights, come near.
+# An entry of two bytes becomes a Python object of fifty: so many are ten megabytes. No settings of a model,
+# and no header of a file of weights, come near.
 _ENTRIES_MAX = 100_000
 
 

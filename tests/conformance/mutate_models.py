@@ -68,7 +68,7 @@ def main() -> int:
             for kind, tried in sorted(found.tried.items())
         },
         "peak_bytes": found.peak_bytes,
-        "peak_in_file_sizes": round(found.peak_in_file_sizes, 2),
+        "peak_share_of_allowed": round(found.peak_share, 2),
         "complaints": found.complaints[:COMPLAINTS_SHOWN],
         "wrong": len(found.complaints),
     }

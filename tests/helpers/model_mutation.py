@@ -195,7 +195,7 @@ class Found:
     refused: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
     peak_bytes: int = 0  # most that a try took
-    peak_in_file_sizes: float = 0.0  # most that a try took, in sizes of its files
+    peak_share: float = 0.0  # most that a try took of what it was allowed to; above 1 is a complaint
 
 
 class OpeningChild:
@@ -294,8 +294,9 @@ def judge(found: Found, kind: str, what: str, path: Path, files: Files, answer: 
     file_bytes = sum(map(len, files.values()))
     taken, text = answer["peak_bytes"], answer["text"]
     found.peak_bytes = max(found.peak_bytes, taken)
-    found.peak_in_file_sizes = max(found.peak_in_file_sizes, taken / max(1, file_bytes))
-    if taken > TIMES_FILE_BYTES * file_bytes + SLACK_BYTES:
+    allowed = TIMES_FILE_BYTES * file_bytes + SLACK_BYTES
+    found.peak_share = max(found.peak_share, taken / allowed)
+    if taken > allowed:
         found.complaints.append(f"{what}: took {taken} bytes for files of {file_bytes}")
     elif answer["end"] == "opened":
         found.opened[kind] += 1

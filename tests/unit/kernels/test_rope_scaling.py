@@ -63,7 +63,7 @@ def test_without_a_scaling_nothing_changes_to_the_last_bit() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "yarn"}, "rope scaling is 'yarn'"),
+        ({"kind": "yarn"}, "kind 'yarn' is not supported"),
         ({"factor": 0.0}, "factor must be from"),
         ({"factor": float("nan")}, "factor must be from"),
         ({"factor": "8"}, "factor must be a number"),
