@@ -163,6 +163,12 @@ class Tally:
     waited_s: float = 0.0
     waited_s_max: float = 0.0
 
+    def adopt(self) -> None:
+        """Another scheduler goes on counting here: what the one before it had open was lost with it."""
+        if lost := self.queued + self.running:
+            self.ended[LOST] += lost
+        self.queued = self.running = 0
+
     def statistics(self) -> Statistics:
         """What is counted now."""
         return Statistics(
@@ -215,6 +221,7 @@ class Scheduler:
         self._queue = queue
         self._prefill_tokens = prefill_tokens
         self._tally = Tally() if tally is None else tally
+        self._tally.adopt()
         # By caller; the caller in front has the next turn. One who has nothing left to wait for is not there.
         self._queued: dict[str, deque[_Waiting]] = {}
         self._waiting: dict[int, str] = {}
