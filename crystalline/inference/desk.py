@@ -1,7 +1,7 @@
 """The desk: takes requests, plans the steps, and ends every request exactly once.
 
-It never waits, so that it hears of everything at once: the worker is told what to do and tells what came of it,
-and its end is a `Down`. What it decides, it has the scheduler decide.
+It never waits, so that it hears of everything at once: the worker is told what to do and tells what came of
+it, and its end is a `Down`. What it decides, it has the scheduler decide.
 """
 
 from __future__ import annotations

@@ -1,19 +1,19 @@
 """The follower: looks for newer weights, and puts them on the shelf when they are whole.
 
-A checkpoint that is damaged, or gone again before it was read, is no reason to stop anything: it is logged, and
-the next look may find it whole, or find a newer one.
+A checkpoint that is damaged, or gone again before it was read, is no reason to stop anything: it is logged,
+and the next look may find it whole, or find a newer one.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from actors import Actor, Context, Expired, JobToken, message, on
 from crystalline.errors import CrystallineError, ModelFolderError
+from crystalline.inference.continuation import absent_ids
 from crystalline.inference.editions import Edition, Press
 from crystalline.inference.text_model import TextModel
-from crystalline.inference.continuation import absent_ids
 from crystalline.model import model_folder
 
 if TYPE_CHECKING:

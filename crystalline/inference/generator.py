@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
+from typing import TYPE_CHECKING, Final, Self, SupportsIndex, cast
 
 import anyio
 
@@ -16,7 +16,7 @@ from crystalline.errors import GenerationError, SettingError
 from crystalline.inference.call import Calls
 from crystalline.inference.desk import Desk, DeskSettings
 from crystalline.inference.editions import Shelf
-from crystalline.inference.engine import Engine
+from crystalline.inference.engine import CONTEXT_MAX, Engine
 from crystalline.inference.follower import edition_of
 from crystalline.inference.messages import Begun, Over, Said, piece_of
 from crystalline.inference.request import Completion, Piece, Request, Usage
@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from actors import ActorRef
+    from crystalline.inference.engine import Backend
     from crystalline.inference.request import FinishReason, Overflow
     from crystalline.inference.scheduler import Statistics
     from crystalline.inference.text_model import TextModel
+    from crystalline.inference.weights import Precision
 
 __all__ = ["DEADLINE_S", "SHUTDOWN_S", "SLOTS_MAX", "Generator"]
 
@@ -64,6 +66,7 @@ class Generator:
         context: the most tokens that a request may have; None: as many as the model was made for.
         weights: "int8" halves or quarters what a step has to read, and costs a little quality.
         threads: that compute one step; None: the engine's choice.
+        backend: what computes it, see `Engine`.
         system: the actor system to run in, as a trainer's `trainer.system`; None: one of its own.
         follow: the run folder of a training. New requests are answered with its latest checkpoint, those
             that run with the weights they began with. A checkpoint that is damaged or gone is skipped, with a
@@ -86,8 +89,9 @@ class Generator:
         slots: int = 8,
         queue: int = 64,
         context: int | None = None,
-        weights: Literal["float32", "int8"] = "float32",
+        weights: Precision = "float32",
         threads: int | None = None,
+        backend: Backend = "auto",
         system: ActorSystem | None = None,
         follow: Path | None = None,
         follow_s: float = 1.0,
@@ -106,9 +110,15 @@ class Generator:
             _check_time(name, seconds)
         self._model = model
         self._slots = slots
-        self._context = model.config.seq_len if context is None else context
+        longest = min(model.config.seq_len, CONTEXT_MAX)
+        self._context = longest if context is None else context
+        if not 1 <= self._context <= model.config.seq_len:
+            raise SettingError(
+                f"context is {context}: choose from 1 to {model.config.seq_len}, for which the model was made"
+            )
         self._weights = weights
         self._threads = threads
+        self._backend: Backend = backend
         self._given = system
         self._deadline_s = deadline_s
         self._tally = Tally()
@@ -188,9 +198,7 @@ class Generator:
         the next step. After a `break` Python closes the iterator when nobody refers to it any more; to be
         sure of the moment use `contextlib.aclosing`.
         """
-        request = self._request(
-            prompt, tokens, options, seed, tuple(stop), logprobs, overflow
-        )
+        request = self._request(prompt, tokens, options, seed, tuple(stop), logprobs, overflow)
         return self._pieces(self._opened(), request, self._limit_s(deadline_s), caller)
 
     async def complete(
@@ -210,9 +218,7 @@ class Generator:
 
         Cancelling it ends the request.
         """
-        request = self._request(
-            prompt, tokens, options, seed, tuple(stop), logprobs, overflow
-        )
+        request = self._request(prompt, tokens, options, seed, tuple(stop), logprobs, overflow)
         pieces: list[Piece] = []
         finish, weights = "", ""
         async with aclosing(self._opened().hear(request, self._limit_s(deadline_s), caller)) as heard:
@@ -257,6 +263,7 @@ class Generator:
             context=self._context,
             threads=self._threads,
             weights=self._weights,
+            backend=self._backend,
         )
         return engine.__enter__()
 
@@ -299,11 +306,13 @@ class Generator:
                 raise self._too_long(f"{len(prompt)} characters")
             return tuple(self._model.encode(prompt))
         if not isinstance(prompt, Sequence):
-            raise SettingError(f"the prompt is a {type(prompt).__name__}: give a text, or a list of token ids")
+            raise SettingError(
+                f"the prompt is a {type(prompt).__name__}: give a text, or a list of token ids"
+            )
         if len(prompt) > self._context * _CHARS_PER_TOKEN:
             raise self._too_long(f"{len(prompt)} tokens")
         try:
-            ids = tuple(operator.index(token) for token in prompt)
+            ids = tuple(operator.index(cast("SupportsIndex", token)) for token in prompt)
         except TypeError as error:
             raise SettingError(f"the prompt is no list of token ids: {error}") from None
         if unknown := [token for token in ids if not 0 <= token < self._model.config.vocab_size]:

@@ -1,10 +1,10 @@
 """What callers, the desk and the worker tell each other.
 
-    caller  -> desk     Submit, answered by Admitted or by Over; Cancel
-    desk    -> worker   Start for each request that gets a slot, then Step
-    worker  -> desk     Ready, once a life; Stepped
-    worker  -> caller   Begun, then Said for each piece
-    desk    -> caller   Over, once, after the last piece
+caller  -> desk     Submit, answered by Admitted or by Over; Cancel
+desk    -> worker   Start for each request that gets a slot, then Step
+worker  -> desk     Ready, once a life; Stepped
+worker  -> caller   Begun, then Said for each piece
+desk    -> caller   Over, once, after the last piece
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ caller has fewer requests waiting takes the place of the latest request of whoev
 1991, "Stochastic fairness queueing", drops from the longest queue for the same reason.)
 
 **No long stalls.** A step reads at most `prefill_tokens` tokens of prompts, so that those who are being
-answered wait a bounded time for their next token. A longer prompt is read alone, in one step: it cannot be cut.
+answered wait a bounded time for their next token. A longer prompt is read alone, in one step: it cannot be
+cut.
 """
 
 from __future__ import annotations
@@ -265,7 +266,9 @@ class Scheduler:
         waiting = (entry.ticket for line in self._queued.values() for entry in line)
         running = (entry.ticket for entry in self._running.values())
         over = [ticket for ticket in (*waiting, *running) if ticket.deadline_s <= now_s]
-        return [end for ticket in over for end in self.cancel(ticket.number, EXPIRED, _expired(ticket, now_s))]
+        return [
+            end for ticket in over for end in self.cancel(ticket.number, EXPIRED, _expired(ticket, now_s))
+        ]
 
     def close(self, story: str) -> list[End]:
         """End every request."""

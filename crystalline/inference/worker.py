@@ -1,12 +1,13 @@
 """The worker: does one step after the other, each as a job on the engine.
 
-It decides nothing. What goes wrong in a step ends this life of it: nobody knows then what the engine holds, so
-the next life gets another engine, and the desk ends the requests that the old one held.
+It decides nothing. What goes wrong in a step ends this life of it: nobody knows then what the engine holds,
+so the next life gets another engine, and the desk ends the requests that the old one held.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from actors import Actor, ActorRef, Context, JobToken, on
@@ -26,7 +27,7 @@ from crystalline.inference.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from crystalline.inference.editions import Edition, Shelf
     from crystalline.inference.engine import Engine
@@ -80,7 +81,7 @@ class Worker(Actor):
         if ctx.parent is not None:
             ctx.tell(ctx.parent, Ready())
 
-    async def on_stop(self, ctx: Context) -> None:
+    async def on_stop(self, _ctx: Context) -> None:
         """Close the engines."""
         self._shelf.clear()
 
@@ -125,15 +126,15 @@ def _work(token: JobToken, prefill: Sequence[_Held], decode: Sequence[_Held]) ->
     results: list[_Result] = []
     for held in prefill:
         token.check()
-        results.append(held.press.use(lambda engine, held=held: _read(engine, held)))
+        results.append(held.press.use(partial(_read, held)))
     for press in dict.fromkeys(held.press for held in decode):
         token.check()
         group = [held for held in decode if held.press is press]
-        results += press.use(lambda engine, group=group: list(_continue(engine, group)))
+        results += press.use(partial(_continue, group))
     return results
 
 
-def _read(engine: Engine, held: _Held) -> _Result:
+def _read(held: _Held, engine: Engine) -> _Result:
     """Read a prompt, or what is left of a text after the context was full, and draw a token."""
     try:
         if held.text is None:
@@ -147,11 +148,10 @@ def _read(engine: Engine, held: _Held) -> _Result:
     return _advance(held, held.text, logits, len(ids))
 
 
-def _continue(engine: Engine, group: Sequence[_Held]) -> Iterator[_Result]:
+def _continue(group: Sequence[_Held], engine: Engine) -> list[_Result]:
     texts = [held.text for held in group if held.text is not None]
     logits = engine.decode([held.slot for held in group], [text.last for text in texts])  # (n, V)
-    for held, text, row in zip(group, texts, logits, strict=True):
-        yield _advance(held, text, row, 0)
+    return [_advance(held, text, row, 0) for held, text, row in zip(group, texts, logits, strict=True)]
 
 
 def _advance(held: _Held, text: Continuation, logits: Any, prefilled: int) -> _Result:
