@@ -111,7 +111,9 @@ class Worker(Actor):
             ctx.tell(ctx.parent, Stepped(tuple(result.outcome for result in results)))
 
     def _end(self, number: int) -> None:
-        self._shelf.end(self._held.pop(number).press)
+        held = self._held.pop(number, None)
+        if held is not None:  # one that was cancelled in the step in which it ended has left already
+            self._shelf.end(held.press)
 
 
 def _make(token: JobToken, shelf: Shelf, edition: Edition) -> Press:

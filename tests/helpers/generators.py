@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,9 +11,6 @@ from crystalline.model import ModelConfig, TextSettings
 from tests.helpers.models import random_parameters
 from tests.helpers.texts import words
 from tests.helpers.tokenizers import END_OF_TEXT, small_tokenizer
-
-if TYPE_CHECKING:
-    from crystalline.inference import Generator
 
 VOCAB = 300
 CONFIG = ModelConfig(vocab_size=VOCAB, dim=16, layers=1, heads=2, ffn_dim=24, seq_len=64)
