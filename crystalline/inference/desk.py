@@ -145,7 +145,8 @@ class Desk(Actor):
     @on(Cancel)
     async def cancel(self, msg: Cancel, ctx: Context) -> Admitted:
         """Forget a request, if it has not ended yet."""
-        self._tell_ends(self._scheduler.cancel(msg.number, msg.reason), ctx)
+        for end in self._scheduler.cancel(msg.number, msg.reason):
+            del self._open[end.number]  # nobody listens any more
         self._step(ctx)
         return Admitted(msg.number)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from actors import JobToken
     from crystalline.inference.engine import Engine
     from crystalline.inference.text_model import TextModel
 
@@ -45,38 +46,56 @@ class Edition:
 class Press:
     """An engine with weights, which may be thrown away while a job is still inside.
 
-    Args:
-        edition: the weights.
-        engine: for them; it belongs to the press.
+    It is empty until a job fills it: whoever gives up waiting for that can throw it away all the same.
 
     Attributes:
-        edition: as given.
         users: requests that began here and have not ended.
     """
 
-    def __init__(self, edition: Edition, engine: Engine) -> None:
-        self.edition = edition
+    def __init__(self) -> None:
         self.users = 0
-        self._engine: Engine | None = engine
+        self._edition: Edition | None = None
+        self._engine: Engine | None = None
         self._inside = threading.Lock()
         self._unwanted = False
 
     @property
-    def context(self) -> int:
-        """The most tokens that a request has place for."""
-        engine = self._engine
-        return engine.context if engine is not None else 0
+    def edition(self) -> Edition:
+        """The weights.
+
+        Raises:
+            RuntimeError: it is empty.
+        """
+        if self._edition is None:
+            raise RuntimeError("this press has no weights yet")
+        return self._edition
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it was not thrown away."""
+        return not self._unwanted
+
+    def fill(self, token: JobToken, load: Callable[[], Edition], make: Callable[[TextModel], Engine]) -> None:
+        """Load the weights and make an engine for them; a job, once."""
+        try:
+            with self._inside:
+                self._edition = load()
+                token.check()
+                self._engine = make(self._edition.model)
+        finally:
+            if self._unwanted:
+                self._close()
 
     def use(self, work: Callable[[Engine], T]) -> T:
         """Call `work` with the engine; to be called in jobs, one at a time.
 
         Raises:
-            RuntimeError: the engine was thrown away.
+            RuntimeError: the engine was thrown away, or never made.
         """
         try:
             with self._inside:
                 if self._engine is None:
-                    raise RuntimeError("this engine was thrown away")
+                    raise RuntimeError("this engine was thrown away, or never made")
                 return work(self._engine)
         finally:
             if self._unwanted:
@@ -114,24 +133,38 @@ class Shelf:
         self.current = edition
         self.make = make
         self._presses: list[Press] = []
+        self._blanks: set[Press] = set()
 
     @property
     def full(self) -> bool:
         """Whether newer weights have to wait."""
         return len(self._presses) >= ENGINES_MAX
 
+    def blank(self) -> Press:
+        """An empty press, to be filled and then handed to `install` or `offer`, or else to `discard`."""
+        press = Press()
+        self._blanks.add(press)
+        return press
+
+    def discard(self, press: Press) -> None:
+        """Throw one away that was not handed over."""
+        self._blanks.discard(press)
+        press.discard()
+
     def install(self, press: Press) -> None:
-        """Take an engine for the current weights; thrown away if there is one by now."""
-        if press.edition is self.current and self._press() is None:
+        """Take an engine for the current weights; thrown away if there is one by now, or it is not wanted."""
+        if press.wanted and press.edition is self.current and self._press() is None:
+            self._blanks.discard(press)
             self._presses.append(press)
         else:
-            press.discard()
+            self.discard(press)
 
     def offer(self, press: Press) -> bool:
         """Answer new requests with newer weights; False, and they are thrown away, if there is no room."""
-        if self.full:
-            press.discard()
+        if self.full or not press.wanted:
+            self.discard(press)
             return False
+        self._blanks.discard(press)
         self.current = press.edition
         self._presses.append(press)
         self._tidy()
@@ -159,6 +192,12 @@ class Shelf:
         presses, self._presses = self._presses, []
         for press in presses:
             press.discard()
+
+    def close(self) -> None:
+        """Throw all engines away, those that are still being made included: it is over."""
+        self.clear()
+        for press in list(self._blanks):
+            self.discard(press)
 
     def _press(self) -> Press | None:
         return next((press for press in self._presses if press.edition is self.current), None)

@@ -7,21 +7,19 @@ and the next look may find it whole, or find a newer one.
 from __future__ import annotations
 
 import logging
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from actors import Actor, Context, Expired, JobToken, message, on
 from crystalline.errors import CrystallineError, ModelFolderError
 from crystalline.inference.continuation import absent_ids
-from crystalline.inference.editions import Edition, Press
+from crystalline.inference.editions import Edition
 from crystalline.inference.text_model import TextModel
 from crystalline.model import model_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from crystalline.inference.editions import Shelf
-    from crystalline.inference.engine import Engine
 
 __all__ = ["LOAD_S", "Follower", "edition_of"]
 
@@ -75,8 +73,13 @@ class Follower(Actor):
         mark = await ctx.offload_within(LOAD_S, _mark, self._folder)
         if mark is None or mark == self._known:
             return
-        shelf = self._shelf
-        press = await ctx.offload_within(LOAD_S, _load, self._folder, mark, shelf.current.model, shelf.make)
+        shelf, press = self._shelf, self._shelf.blank()
+        load = partial(_load, Path(mark[0]), shelf.current.model)
+        try:
+            await ctx.offload_within(LOAD_S, press.fill, load, shelf.make)
+        except BaseException:
+            shelf.discard(press)
+            raise
         if shelf.offer(press):
             self._known, self._warned = mark, ""
             LOGGER.info("new requests are answered with the weights of %s", press.edition.name)
@@ -103,23 +106,16 @@ def _mark(_token: JobToken, folder: Path) -> Mark | None:
     return str(real), found.st_ino, found.st_mtime_ns
 
 
-def _load(
-    token: JobToken, folder: Path, mark: Mark, used: TextModel, make: Callable[[TextModel], Engine]
-) -> Press:
-    """Read and verify the model in a folder, and make an engine for it.
+def _load(folder: Path, used: TextModel) -> Edition:
+    """Read and verify the model in a folder.
 
     Raises:
         ModelFolderError: it is damaged, or another model than the one in use.
     """
-    model = TextModel.load(type(folder)(mark[0]))
+    model = TextModel.load(folder)
     if (model.config, model.tokenizer.to_str()) != (used.config, used.tokenizer.to_str()):
         raise ModelFolderError(
-            f"{mark[0]} holds another model than the one in use, with other sizes or another tokenizer: "
+            f"{folder} holds another model than the one in use, with other sizes or another tokenizer: "
             "open a generator for it"
         )
-    token.check()
-    edition = edition_of(model, type(folder)(mark[0]).name)
-    press = Press(edition, make(model))
-    if token.cancelled:
-        press.discard()
-    return press
+    return edition_of(model, folder.name)

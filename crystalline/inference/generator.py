@@ -353,7 +353,7 @@ class Generator:
         except ActorError:
             return  # the system was closed before, and ended them
         finally:
-            self._shelf.clear()
+            self._shelf.close()
 
 
 def _check_time(name: str, seconds: float) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 from actors import Actor, ActorRef, Context, JobToken, on
 from crystalline.errors import CrystallineError
 from crystalline.inference.continuation import Continuation
-from crystalline.inference.editions import Press
 from crystalline.inference.messages import (
     Begun,
     Order,
@@ -29,7 +28,7 @@ from crystalline.inference.messages import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crystalline.inference.editions import Edition, Shelf
+    from crystalline.inference.editions import Press, Shelf
     from crystalline.inference.engine import Engine
     from crystalline.inference.request import Piece
 
@@ -76,8 +75,13 @@ class Worker(Actor):
     async def on_start(self, ctx: Context) -> None:
         """Make an engine: of the one before, if there was one, nobody knows what is in it."""
         self._shelf.clear()
-        edition = self._shelf.current
-        self._shelf.install(await ctx.offload_within(START_S, _make, self._shelf, edition))
+        edition, press = self._shelf.current, self._shelf.blank()
+        try:
+            await ctx.offload_within(START_S, press.fill, lambda: edition, self._shelf.make)
+        except BaseException:
+            self._shelf.discard(press)
+            raise
+        self._shelf.install(press)
         if ctx.parent is not None:
             ctx.tell(ctx.parent, Ready())
 
@@ -114,13 +118,6 @@ class Worker(Actor):
         held = self._held.pop(number, None)
         if held is not None:  # one that was cancelled in the step in which it ended has left already
             self._shelf.end(held.press)
-
-
-def _make(token: JobToken, shelf: Shelf, edition: Edition) -> Press:
-    press = Press(edition, shelf.make(edition.model))
-    if token.cancelled:
-        press.discard()
-    return press
 
 
 def _work(token: JobToken, prefill: Sequence[_Held], decode: Sequence[_Held]) -> list[_Result]:
