@@ -24,7 +24,7 @@ from crystalline.inference.messages import (
     Stepped,
     Submit,
 )
-from crystalline.inference.scheduler import Scheduler, Ticket
+from crystalline.inference.scheduler import LOST, Scheduler, Ticket
 from crystalline.inference.worker import START_S, Worker
 
 if TYPE_CHECKING:
@@ -104,6 +104,10 @@ class Desk(Actor):
     async def on_stop(self, ctx: Context) -> None:
         """End whatever is open."""
         self._tell_ends(self._scheduler.close("the generator was closed before the text was complete"), ctx)
+
+    async def on_failure(self, error: BaseException, ctx: Context) -> None:
+        """The same: another life of the desk knows nothing of them."""
+        self._tell_ends(self._scheduler.close(f"the desk of the generator failed: {error!r}", LOST), ctx)
 
     async def on_down(self, down: Down, ctx: Context) -> None:
         """End the requests that a worker took with it; those in the queue go on when it is back.

@@ -354,6 +354,7 @@ class Generator:
             return  # the system was closed before, and ended them
         finally:
             self._shelf.close()
+            self._tally.adopt()  # of those that nobody was left to end
 
 
 def _check_time(name: str, seconds: float) -> None:

@@ -270,10 +270,10 @@ class Scheduler:
             end for ticket in over for end in self.cancel(ticket.number, EXPIRED, _expired(ticket, now_s))
         ]
 
-    def close(self, story: str) -> list[End]:
+    def close(self, story: str, reason: str = CLOSED) -> list[End]:
         """End every request."""
         everybody = [*self._waiting, *self._running]
-        return [end for number in everybody for end in self.cancel(number, CLOSED, story)]
+        return [end for number in everybody for end in self.cancel(number, reason, story)]
 
     # Steps
 

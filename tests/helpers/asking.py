@@ -1,4 +1,4 @@
-"""Many callers of one generator, for simulations: they ask, go away, run out of time; steps are slow and fail.
+"""Many callers of one generator, for simulations: they ask, leave, run out of time; steps are slow and fail.
 
 Whatever happens, every call ends once: in the text that the request gets alone, or in an error of ours with a
 beginning of that text. What the generator counted is what the callers saw, and no place is lost.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from crystalline.errors import CrystallineError, GenerationError
 from crystalline.inference import SamplingOptions
 from crystalline.inference.scheduler import REFUSED
+from tests.helpers.following import look_again
 from tests.helpers.generators import TableGenerator, alone
 
 if TYPE_CHECKING:
@@ -82,19 +83,21 @@ class Asking:
             ]
             await asyncio.wait(calls)
             await self._look()
+        found = self.generator.statistics()
+        self._say(not found.queued and not found.running, f"requests are left: {found}")
+        self._say(found.submitted == sum(found.ended.values()), f"not every request ended once: {found}")
 
     async def _look(self) -> None:
-        """When all callers are gone, all places are free: as many requests as there are slots can run at once."""
+        """When all callers are gone, everything is free and accounted for."""
         shelf = self.generator._shelf
         for _ in range(1_000):  # those who have left stay until the step that they were in is over
             found = self.generator.statistics()
             if not (found.queued or found.running or any(press.users for press in shelf._presses)):
                 break
             await asyncio.sleep(0.1)
-        self._say(not found.queued and not found.running, f"requests are left: {found}")
-        self._say(found.submitted == sum(found.ended.values()), f"not every request ended once: {found}")
         desk = self.generator._desk
         if desk is not None and desk.path in self._sim.host.cells:  # else the generator is about to clean up
+            self._say(not found.queued and not found.running, f"requests are still open: {found}")
             self._say(not any(press.users for press in shelf._presses), "weights are still in use")
         if self._sim.faulty:
             return
@@ -103,7 +106,7 @@ class Asking:
         self._say(
             bool(self._fails) or not self.ends["GenerationError"], "requests were lost, and nothing failed"
         )
-        # Who leaves is worked for in the step that is under way, and what it had not read yet is no waste either.
+        # Who leaves is worked for until the step is over, and what it had not read yet is no waste either.
         gone = sum(self.ends.values()) - self.ends["whole"]
         self._say(found.tokens <= self._heard + UNREAD * gone, f"{found.tokens} tokens, {self._heard} heard")
 
@@ -207,13 +210,6 @@ async def _ending_well(sim: Simulation, run: Asking) -> None:
 
 
 async def _look_again(sim: Simulation, run: Asking, ends: Ends | None) -> None:
-    """When everything is over and what was left behind has come in."""
-    while waiting := [task for task in sim.callers if not task.done()]:
-        await asyncio.wait(waiting)
-    await asyncio.sleep(1_000.0)
-    for engine in run.generator.engines:
-        sim.problems += engine.mistakes
-        if not engine.closed:
-            sim.problems.append("an engine was not closed")
+    await look_again(sim, run.generator)
     if ends is not None:
         ends.update(run.ends)
