@@ -7,9 +7,9 @@ import itertools
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from actors import ActorError, Down, Expired, MailboxFull, MessageError
+from actors import ActorError, Down, Expired, MessageError
 from crystalline.errors import DeadlineExceeded, GenerationError, QueueFull, SettingError
-from crystalline.inference.messages import Begun, Cancel, Over, Said, Submit, order_of
+from crystalline.inference.messages import Admitted, Begun, Cancel, Over, Said, Submit, order_of
 from crystalline.inference.scheduler import CANCELLED, EXPIRED, REFUSED
 
 if TYPE_CHECKING:
@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from crystalline.inference.desk import Desk
     from crystalline.inference.request import Request
 
-__all__ = ["Calls"]
+__all__ = ["SUBMITS_MAX", "Calls"]
 
 # Besides its pieces a listener is told that it has begun, and that it is over.
 _OTHER_MESSAGES: Final = 4
 _FINISHED: Final = frozenset({"stop", "length", "context"})
 _GOODBYE_S: Final = 60.0
+_GOODBYES_MAX: Final = 1_000
+
+SUBMITS_MAX: Final = 64
+"""Requests that are being submitted at a time. However many callers come at once, the worker finds the desk's
+mailbox open: an actor tells what it has to tell now or never."""
 
 
 class Calls:
@@ -39,7 +44,10 @@ class Calls:
         self._system = system
         self._desk = desk
         self._numbers = itertools.count(1)
-        self._goodbyes: set[asyncio.Task[None]] = set()
+        self._submitting = asyncio.Semaphore(SUBMITS_MAX)
+        self._gone: dict[int, str] = {}
+        self._closed = False
+        self._goodbyes: asyncio.Task[None] | None = None
 
     async def hear(
         self, request: Request, limit_s: float, caller: str
@@ -62,7 +70,7 @@ class Calls:
         try:
             receiver.watch(self._desk)
             submit = Submit(number, caller, receiver.ref, limit_s, order_of(request))
-            message: Any = await self._system.ask(self._desk, submit, timeout_s=limit_s)
+            message: Any = await self._submit(submit)
             while not isinstance(message, Over):
                 if isinstance(message, Begun | Said):
                     yield message
@@ -73,7 +81,7 @@ class Calls:
             if message.reason not in _FINISHED:
                 raise _error_of(message)
             yield message
-        except Expired as error:
+        except (Expired, TimeoutError) as error:
             goodbye = EXPIRED if goodbye else ""
             raise DeadlineExceeded(
                 f"the text was not complete within {limit_s:g} s: allow it more time, or fewer tokens"
@@ -85,27 +93,33 @@ class Calls:
         finally:
             receiver.close()
             if goodbye:
-                self._leave(Cancel(number, goodbye))
+                self._leave(number, goodbye)
 
     def close(self) -> None:
         """Say nothing more to the desk: it ends."""
-        for task in self._goodbyes:
-            task.cancel()
+        self._closed = True
+        if self._goodbyes is not None:
+            self._goodbyes.cancel()
 
-    def _leave(self, cancel: Cancel) -> None:
+    async def _submit(self, submit: Submit) -> Admitted | Over:
+        async with asyncio.timeout(submit.limit_s), self._submitting:
+            return await self._system.ask(self._desk, submit, timeout_s=submit.limit_s)
+
+    def _leave(self, number: int, reason: str) -> None:
         """Have the desk forget a request. There is no waiting here: whoever leaves may be cancelled."""
-        try:
-            self._system.tell(self._desk, cancel)
-        except MailboxFull:  # an ask waits for room
-            task = asyncio.get_running_loop().create_task(self._insist(cancel))
-            self._goodbyes.add(task)
-            task.add_done_callback(self._goodbyes.discard)
-        except ActorError:
-            return  # the system is closed: all that was open has ended
+        if self._closed:
+            return
+        self._gone[number] = reason
+        if self._goodbyes is None or self._goodbyes.done():
+            self._goodbyes = asyncio.get_running_loop().create_task(self._say_goodbye())
 
-    async def _insist(self, cancel: Cancel) -> None:
-        with suppress(ActorError):  # a desk that is gone has forgotten it
-            await self._system.ask(self._desk, cancel, timeout_s=_GOODBYE_S)
+    async def _say_goodbye(self) -> None:
+        """Tell of all who left, many at a time: hundreds may leave at once."""
+        while self._gone:
+            numbers = tuple(itertools.islice(self._gone, _GOODBYES_MAX))
+            cancel = Cancel(numbers, tuple(self._gone.pop(number) for number in numbers))
+            with suppress(ActorError):  # a desk that is gone has forgotten them
+                await self._system.ask(self._desk, cancel, timeout_s=_GOODBYE_S)
 
 
 def _lost(reason: object) -> GenerationError:

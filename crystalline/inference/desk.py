@@ -17,6 +17,7 @@ from crystalline.inference.follower import Follower
 from crystalline.inference.messages import (
     Admitted,
     Cancel,
+    Noted,
     Over,
     Ready,
     Start,
@@ -147,12 +148,13 @@ class Desk(Actor):
         return Admitted(msg.number)
 
     @on(Cancel)
-    async def cancel(self, msg: Cancel, ctx: Context) -> Admitted:
-        """Forget a request, if it has not ended yet."""
-        for end in self._scheduler.cancel(msg.number, msg.reason):
-            del self._open[end.number]  # nobody listens any more
+    async def cancel(self, msg: Cancel, ctx: Context) -> Noted:
+        """Forget requests, those that have not ended yet."""
+        for number, reason in zip(msg.numbers, msg.reasons, strict=True):
+            for end in self._scheduler.cancel(number, reason):
+                del self._open[end.number]  # nobody listens any more
         self._step(ctx)
-        return Admitted(msg.number)
+        return Noted()
 
     @on(Ready)
     async def ready(self, _msg: Ready, ctx: Context) -> None:

@@ -13,7 +13,7 @@ import anyio
 from actors import ActorError, ActorSystem, Supervision
 from crystalline.blas_limit import one_blas_thread
 from crystalline.errors import GenerationError, SettingError
-from crystalline.inference.call import Calls
+from crystalline.inference.call import SUBMITS_MAX, Calls
 from crystalline.inference.desk import Desk, DeskSettings
 from crystalline.inference.editions import Shelf
 from crystalline.inference.engine import CONTEXT_MAX, Engine
@@ -143,7 +143,11 @@ class Generator:
             stack.push_async_callback(self._close)
             try:
                 self._desk = await system.spawn(
-                    Desk, self._settings, supervision=_DESK, handler_timeout_s=START_S
+                    Desk,
+                    self._settings,
+                    supervision=_DESK,
+                    capacity=4 * SUBMITS_MAX,
+                    handler_timeout_s=START_S,
                 )
             except ActorError as error:
                 raise GenerationError(f"the generator cannot be opened: {error}") from error

@@ -1,6 +1,6 @@
 """What callers, the desk and the worker tell each other.
 
-caller  -> desk     Submit, answered by Admitted or by Over; Cancel
+caller  -> desk     Submit, answered by Admitted or by Over; Cancel, answered by Noted
 desk    -> worker   Start for each request that gets a slot, then Step
 worker  -> desk     Ready, once a life; Stepped
 worker  -> caller   Begun, then Said for each piece
@@ -23,6 +23,7 @@ __all__ = [
     "Admitted",
     "Begun",
     "Cancel",
+    "Noted",
     "Order",
     "Outcome",
     "Over",
@@ -68,12 +69,14 @@ class Order:
 
 @message("crystalline.inference.admitted")
 class Admitted:
-    """The answer to `Submit`: the request waits for its turn, and its listener will hear of it.
-
-    It is also the answer to a `Cancel` that was asked.
-    """
+    """The answer to `Submit`: the request waits for its turn, and its listener will hear of it."""
 
     number: int
+
+
+@message("crystalline.inference.noted")
+class Noted:
+    """The answer to `Cancel`."""
 
 
 @message("crystalline.inference.over")
@@ -111,11 +114,11 @@ class Submit(Asked[Admitted | Over]):
 
 
 @message("crystalline.inference.cancel")
-class Cancel(Asked[Admitted]):
-    """Told by the API: nobody waits for this request any more; asked where there is no room for a tell."""
+class Cancel(Asked[Noted]):
+    """Asked by the API: nobody waits for these requests any more, for these reasons."""
 
-    number: int
-    reason: str
+    numbers: tuple[int, ...]
+    reasons: tuple[str, ...]
 
 
 @message("crystalline.inference.start")

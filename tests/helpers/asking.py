@@ -59,6 +59,7 @@ class Asking:
         self._callers = callers
         self._fails = fails
         self._heard = 0
+        self._at_once = sim.random.random() < 0.3
         self._bound = slots + queue
         self.generator = TableGenerator(
             system=sim.system,
@@ -116,7 +117,8 @@ class Asking:
 
     async def _call(self, number: int) -> None:
         random = self._random
-        await asyncio.sleep(random.choice((0.0, random.uniform(0.0, 8.0))))
+        if not self._at_once:
+            await asyncio.sleep(random.choice((0.0, random.uniform(0.0, 8.0))))
         prompt, options = random.choice(PROMPTS), self._options()
         request = self.generator.asked(prompt, **options)
         heard: list[Piece] = []
@@ -196,7 +198,7 @@ async def asking(sim: Simulation, ends: Ends | None = None) -> None:
 
 async def crowd(sim: Simulation, ends: Ends | None = None) -> None:
     """Five hundred callers at once."""
-    run = Asking(sim, CROWD, FAILS / 10, slots=8, queue=64)
+    run = Asking(sim, CROWD, sim.random.choice((0.0, FAILS / 10)), slots=8, queue=64)
     sim.do(_look_again(sim, run, ends))
     await _ending_well(sim, run)
 
