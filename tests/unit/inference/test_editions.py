@@ -20,10 +20,13 @@ LIMIT_S = 20.0
 
 class Closing:
     def __init__(self) -> None:
-        self.closed = 0
+        self._closed = 0
 
     def __exit__(self, *_: object) -> None:
-        self.closed += 1
+        self._closed += 1
+
+    def closings(self) -> int:
+        return self._closed
 
 
 def edition(name: str = "") -> Edition:
@@ -47,7 +50,7 @@ def test_what_was_thrown_away_is_closed_once_and_not_used() -> None:
     assert press.use(lambda engine: engine) is as_engine(made)
     press.discard()
     press.discard()
-    assert made.closed == 1
+    assert made.closings() == 1
     with pytest.raises(RuntimeError, match="thrown away"):
         press.use(lambda engine: engine)
 
@@ -59,16 +62,16 @@ def test_an_engine_with_somebody_inside_is_closed_when_he_leaves() -> None:
     def work(_engine: object) -> None:
         inside.set()
         assert leave.wait(LIMIT_S)
-        assert not made.closed
+        assert not made.closings()
 
     thread = threading.Thread(target=press.use, args=(work,))
     thread.start()
     assert inside.wait(LIMIT_S)
     press.discard()
-    assert not made.closed
+    assert not made.closings()
     leave.set()
     thread.join(LIMIT_S)
-    assert made.closed == 1
+    assert made.closings() == 1
 
 
 def test_an_engine_that_is_given_up_while_it_is_made_is_closed_when_it_is_there() -> None:
@@ -79,7 +82,7 @@ def test_an_engine_that_is_given_up_while_it_is_made_is_closed_when_it_is_there(
         return as_engine(made)
 
     press.fill(JobToken(LIMIT_S), edition, make)
-    assert made.closed == 1
+    assert made.closings() == 1
     assert not press.wanted
 
 
@@ -113,19 +116,19 @@ def test_old_weights_stay_until_the_last_request_that_began_with_them() -> None:
     third = shelf.begin()
     assert (first.edition.name, third.edition.name) == ("old", "new")
     shelf.end(first)
-    assert not old.closed
+    assert not old.closings()
     shelf.end(second)
-    assert old.closed == 1
+    assert old.closings() == 1
     assert not shelf.full
     shelf.end(third)
-    assert not new.closed, "it is what the next request begins with"
+    assert not new.closings(), "it is what the next request begins with"
 
 
 def test_weights_that_nobody_uses_give_way_at_once() -> None:
     old = Closing()
     shelf = shelf_with(old)
     assert shelf.offer(filled(Closing(), edition("new"), shelf.blank()))
-    assert old.closed == 1
+    assert old.closings() == 1
     assert not shelf.full
 
 
@@ -135,7 +138,7 @@ def test_a_third_engine_is_refused_and_closed() -> None:
     shelf.begin()
     shelf.offer(filled(Closing(), edition("new"), shelf.blank()))
     assert not shelf.offer(filled(third, edition("newer"), shelf.blank()))
-    assert third.closed == 1
+    assert third.closings() == 1
     assert shelf.current.name == "new"
 
 
@@ -145,7 +148,7 @@ def test_an_engine_for_weights_that_are_no_more_the_newest_is_not_installed() ->
     press = filled(late, shelf.current, shelf.blank())
     shelf.offer(filled(Closing(), edition("new"), shelf.blank()))
     shelf.install(press)
-    assert late.closed == 1
+    assert late.closings() == 1
     assert shelf.begin().edition.name == "new"
 
 
@@ -155,7 +158,7 @@ def test_closing_leaves_nothing_open_not_even_what_is_being_made() -> None:
     blank = shelf.blank()
     shelf.close()
     blank.fill(JobToken(LIMIT_S), edition, lambda _model: as_engine(half))
-    assert (made.closed, half.closed) == (1, 1)
+    assert (made.closings(), half.closings()) == (1, 1)
     assert not shelf.offer(blank)
     with pytest.raises(RuntimeError, match="before there was an engine"):
         shelf.begin()

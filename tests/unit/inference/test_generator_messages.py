@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.testing import check_message
@@ -25,14 +25,14 @@ REQUESTS = st.builds(
         repetition_penalty=st.floats(0.5, 2.0),
     ),
     seed=st.integers(0, 2**63 - 1),
-    stop=st.lists(st.text(st.characters(codec="utf-8"), min_size=1), max_size=3).map(tuple),
+    stop=st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=5), max_size=3).map(tuple),
     stop_ids=st.frozensets(IDS, max_size=3),
     logprobs=st.none() | st.integers(0, 20),
     overflow=st.sampled_from(["refuse", "slide"]),
 )
 PIECES = st.builds(
     Piece,
-    text=st.text(st.characters(codec="utf-8")),
+    text=st.text(st.characters(codec="utf-8"), max_size=9),
     ids=st.lists(IDS, max_size=2).map(tuple),
     logprobs=st.lists(
         st.builds(TokenLogprob, IDS, LOGPROBS, st.lists(st.tuples(IDS, LOGPROBS), max_size=3).map(tuple)),
@@ -41,11 +41,13 @@ PIECES = st.builds(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(request=REQUESTS)
 def test_a_request_arrives_as_it_was_sent(request: Request) -> None:
     assert request_of(order_of(request)) == request
 
 
+@settings(max_examples=50, deadline=None)
 @given(piece=PIECES)
 def test_a_piece_arrives_as_it_was_sent(piece: Piece) -> None:
     assert piece_of(said(piece)) == piece
