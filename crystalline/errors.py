@@ -5,10 +5,13 @@ from __future__ import annotations
 __all__ = [
     "CorpusError",
     "CrystallineError",
+    "DeadlineExceeded",
+    "GenerationError",
     "InputError",
     "ModelFolderError",
     "NonFiniteError",
     "OutputError",
+    "QueueFull",
     "RunFolderError",
     "SettingError",
     "TrainingError",
@@ -49,3 +52,15 @@ class TrainingError(CrystallineError):
 
 class NonFiniteError(TrainingError):
     """A loss or a gradient is not a number, or infinite; the weights were not touched."""
+
+
+class GenerationError(CrystallineError):
+    """A request for text ended before its text did. The text is the story of how that came."""
+
+
+class QueueFull(GenerationError):
+    """A request found no place, or lost its place to somebody with fewer. Nothing was generated for it."""
+
+
+class DeadlineExceeded(GenerationError):
+    """The time of a request was over before its text was."""

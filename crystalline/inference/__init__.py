@@ -6,6 +6,7 @@ from crystalline.inference.continuation import Continuation, absent_ids
 from crystalline.inference.decoding import Decoder
 from crystalline.inference.engine import Engine
 from crystalline.inference.generate import complete, stream
+from crystalline.inference.generator import Generator
 from crystalline.inference.request import (
     Completion,
     FinishReason,
@@ -16,6 +17,7 @@ from crystalline.inference.request import (
     Usage,
 )
 from crystalline.inference.sampling import SamplingOptions, probabilities, sample
+from crystalline.inference.scheduler import Statistics
 from crystalline.inference.text_model import TextModel
 
 __all__ = [
@@ -24,10 +26,12 @@ __all__ = [
     "Decoder",
     "Engine",
     "FinishReason",
+    "Generator",
     "Overflow",
     "Piece",
     "Request",
     "SamplingOptions",
+    "Statistics",
     "TextModel",
     "TokenLogprob",
     "Usage",

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from actors import ActorError, ActorSystem, AskFailed, DaemonExecutor, Expired, JobToken, Receiver
+from crystalline.blas_limit import one_blas_thread
 from crystalline.errors import SettingError, TrainingError
 from crystalline.model import weights_sha256
 from crystalline.training.events import Event, TrainReport
@@ -24,7 +23,7 @@ from crystalline.training.prepare import Prepared, prepare
 from crystalline.training.root import Root, RootSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -100,7 +99,7 @@ class Trainer:
         if self._corpus is None:
             raise SettingError("this trainer was opened before: make a new one for another run")
         async with AsyncExitStack() as stack:
-            stack.enter_context(_one_blas_thread())
+            stack.enter_context(one_blas_thread())
             self._prepared = await _in_thread(
                 prepare,
                 self._model,
@@ -337,32 +336,6 @@ async def _result(fitting: asyncio.Task[TrainReport]) -> TrainReport:
 def _being_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-class _BlasLimit:
-    """The process has one number of BLAS threads: the first trainer to open sets it, the last restores it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open = 0
-        self._limits: threadpool_limits | None = None
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        with self._lock:
-            if self._open == 0:
-                self._limits = threadpool_limits(limits=1, user_api="blas")
-            self._open += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._open -= 1
-                if self._open == 0 and self._limits is not None:
-                    self._limits.restore_original_limits()
-
-
-_one_blas_thread = _BlasLimit()
 
 
 async def _in_thread(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
