@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from crystalline.cli.models import Models, working  # noqa: TC001  (typer reads the annotations at run time)
+from crystalline.cli.models import Models, working
 from crystalline.cli.output import put_out
 from crystalline.cli.tables import number, printable, short_hash
 from crystalline.models import Store, is_name, reading_model, summarise

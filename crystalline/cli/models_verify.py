@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crystalline.cli.models import Models, working  # noqa: TC001  (typer reads the annotations at run time)
+from crystalline.cli.models import Models, working
 from crystalline.cli.output import put_out
 from crystalline.cli.tables import printable
 from crystalline.errors import ModelFolderError

@@ -38,13 +38,13 @@ def split_name(tokenizer: Mapping[str, Any]) -> str:
             if named == cuts and (name in WHOLE_WORDS) == whole_words:
                 return name
     raise OutputError(
-        "llama.cpp has no name for the way in which this tokenizer cuts a text, so it would read other tokens: "
-        "export the model as hf"
+        "llama.cpp has no name for the way in which this tokenizer cuts a text, so it would read other "
+        "tokens: export the model as hf"
     )
 
 
 def _cuts(rules: Mapping[str, Any] | None) -> tuple[str, ...] | None:
-    """The expressions that a `pre_tokenizer` cuts by before it spells bytes; None if it is of another kind."""
+    """The expressions that a text is cut by before bytes are spelled; None if it is of another kind."""
     if rules is None:
         return None
     parts = rules["pretokenizers"] if rules["type"] == "Sequence" else [rules]

@@ -59,7 +59,8 @@ def gguf_tokens(tokenizer_json: str, vocab_size: int) -> GgufTokens:
     model = content["model"]
     if model.get("type") != "BPE":
         raise OutputError(
-            f"a tokenizer of type {model.get('type')!r} cannot be written as GGUF, only BPE: export the model as hf"
+            f"a tokenizer of type {model.get('type')!r} cannot be written as GGUF, only BPE: export the "
+            "model as hf"
         )
     added = {token["id"]: token for token in content.get("added_tokens", [])}
     texts = {number: text for text, number in model["vocab"].items()}

@@ -32,8 +32,8 @@ def check_name(name: str) -> str:
     """
     if not is_name(name):
         raise SettingError(
-            f"{name!r} cannot be the name of a model: use letters, digits, '.', '_' and '-', a letter or a digit "
-            f"first, {NAME_BYTES_MAX} bytes at most"
+            f"{name!r} cannot be the name of a model: use letters, digits, '.', '_' and '-', a letter or a "
+            f"digit first, {NAME_BYTES_MAX} bytes at most"
         )
     return name
 

@@ -6,8 +6,8 @@
         3f9a1c2e5d7b8a60/       config.json, model.safetensors, ... and the record, see `record`
 
 A model never changes once its folder has this place, and no other ever gets its number: who has followed
-the link reads one model to the end. A name appears, moves and disappears in one step. So readers need no lock;
-one who wants a model to stay while it is being opened claims it (`reading`).
+the link reads one model to the end. A name appears, moves and disappears in one step. So readers need no
+lock; one who wants a model to stay while it is being opened claims it (`reading`).
 
 Writers change names and places only while they hold the folder's lock, for a moment each; what takes long is
 written beside, without it. What a killed process has left has no name, and the next writer deletes it.
@@ -19,7 +19,6 @@ import fcntl
 import os
 import secrets
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from crystalline.errors import ModelFolderError, OutputError
@@ -28,6 +27,7 @@ from crystalline.models.names import check_name, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["Store"]
 
@@ -51,9 +51,7 @@ class Store:
     def names(self) -> list[str]:
         """All names, sorted; none where there is no folder."""
         try:
-            return sorted(
-                name for name in os.listdir(self.folder) if is_name(name) and _target(self.folder / name)
-            )
+            return sorted(path.name for path in self.folder.iterdir() if is_name(path.name) and _target(path))
         except FileNotFoundError:
             return []
 

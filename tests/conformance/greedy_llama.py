@@ -1,6 +1,6 @@
-"""What llama.cpp reads in a GGUF file: ids of a text, and the likeliest continuation. For `check_models.py`.
+"""Ids of a text, and the likeliest continuation, from a GGUF file in llama.cpp. For `check_models.py`.
 
-    echo '{"path": "model.gguf", "prompts": ["Once"], "tokens": 20}' | python tests/conformance/greedy_llama.py
+    echo '{"path": "model.gguf", "prompts": ["Once"], "tokens": 9}' | python tests/conformance/greedy_llama.py
 
 Needs llama-cpp-python. Prints one JSON object: for each prompt its ids and those of the continuation.
 """
@@ -11,13 +11,20 @@ import json
 import sys
 from itertools import islice
 
-from llama_cpp import Llama
+from llama_cpp import GGML_TYPE_F32, Llama
 
 
 def main() -> int:
     wanted = json.load(sys.stdin)
     longest = max(len(prompt.encode()) for prompt in wanted["prompts"]) + wanted["tokens"] + 2
-    model = Llama(wanted["path"], n_ctx=longest, n_threads=wanted.get("threads", 2), verbose=False)
+    model = Llama(
+        wanted["path"],
+        n_ctx=longest,
+        n_threads=wanted.get("threads", 2),
+        type_k=GGML_TYPE_F32,  # float16 unless one says otherwise
+        type_v=GGML_TYPE_F32,
+        verbose=False,
+    )
     answers = []
     for prompt in wanted["prompts"]:
         ids = model.tokenize(prompt.encode(), add_bos=True, special=False)

@@ -1,6 +1,6 @@
-"""What transformers reads in a model folder: ids of a text, and the likeliest continuation. For `check_models.py`.
+"""Ids of a text, and the likeliest continuation, from a folder in transformers. For `check_models.py`.
 
-    echo '{"path": "model", "prompts": ["Once"], "tokens": 20}' | python tests/conformance/greedy_transformers.py
+    echo '{"path": "m", "prompts": ["Once"], "tokens": 9}' | python tests/conformance/greedy_transformers.py
 
 Needs torch and transformers. Prints one JSON object: for each prompt its ids and those of the continuation.
 """

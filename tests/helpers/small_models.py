@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
@@ -12,6 +12,11 @@ from crystalline.model import LoadedModel, ModelConfig, RopeScaling, TextSetting
 from tests.helpers.texts import words
 from tests.helpers.tokenizers import END_OF_TEXT, small_tokenizer
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BEGIN, END, UNKNOWN = "<|im_start|>", "<|im_end|>", "<unk>"
+FIRST, LAST = "<s>", "</s>"
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
 LLAMA3_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
@@ -34,7 +39,7 @@ def chat_tokenizer() -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
-    tokenizer.add_special_tokens([AddedToken(each, special=True) for each in ("<|im_start|>", "<|im_end|>")])
+    tokenizer.add_special_tokens([AddedToken(each, special=True) for each in (BEGIN, END)])
     tokenizer.add_tokens(["<tool>"])
     return tokenizer
 
@@ -55,7 +60,7 @@ def llama3_tokenizer() -> Tokenizer:
 
 def sentencepiece_tokenizer() -> Tokenizer:
     """As Llama 2 has it: spaces are written out, bytes stand in for unknown characters."""
-    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    tokens = [UNKNOWN, FIRST, LAST, *(f"<0x{byte:02X}>" for byte in range(256))]
     letters = ["\u2581", *"abcdefghijklmnopqrstuvwxyzDKS,.'"]
     merges = [("\u2581", "k"), ("a", "n"), ("\u2581k", "a"), ("d", "u"), ("m", "i"), ("du", "mi"), ("s", "o")]
     vocabulary = [*tokens, *(first + second for first, second in merges), *letters]
@@ -63,7 +68,7 @@ def sentencepiece_tokenizer() -> Tokenizer:
         models.BPE(
             {token: number for number, token in enumerate(vocabulary)},
             merges,
-            unk_token="<unk>",
+            unk_token=UNKNOWN,
             fuse_unk=True,
             byte_fallback=True,
         )
@@ -96,26 +101,37 @@ def small_model(
     config = replace(usual, **({"head_dim": None} | sizes))
     flat = initialise(config, seed)
     flat[: layout_of(config).decay_end] *= 8
-    end = tokenizer.token_to_id(END_OF_TEXT)
-    settings = text or TextSettings(end_ids=(end,), end_token=END_OF_TEXT)
-    return LoadedModel(config=config, flat=flat, tokenizer_json=tokenizer.to_str(), text=settings)
+    if text is None:
+        text = TextSettings(end_ids=(_id(tokenizer, END_OF_TEXT),), end_token=END_OF_TEXT)
+    return LoadedModel(config=config, flat=flat, tokenizer_json=tokenizer.to_str(), text=text)
 
 
 def chat_model(**sizes: Any) -> LoadedModel:
     """With a chat template, a token before every text, and two that end one."""
     tokenizer = chat_tokenizer()
-    begin, end, over = (tokenizer.token_to_id(each) for each in ("<|im_start|>", "<|im_end|>", END_OF_TEXT))
+    begin, end, over = (_id(tokenizer, each) for each in (BEGIN, END, END_OF_TEXT))
     text = TextSettings(
         begin_id=begin,
         end_ids=(end, over),
         chat_template=TEMPLATE,
-        begin_token="<|im_start|>",
-        end_token="<|im_end|>",
+        begin_token=BEGIN,
+        end_token=END,
     )
     return small_model(tokenizer, text=text, **sizes)
 
 
 def sentencepiece_model(**sizes: Any) -> LoadedModel:
     """With a tokenizer as Llama 2 has it."""
-    text = TextSettings(begin_id=1, end_ids=(2,), begin_token="<s>", end_token="</s>")
+    text = TextSettings(begin_id=1, end_ids=(2,), begin_token=FIRST, end_token=LAST)
     return small_model(sentencepiece_tokenizer(), text=text, **sizes)
+
+
+def listing(folder: Path) -> list[str]:
+    """What is in a folder, sorted."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def _id(tokenizer: Tokenizer, token: str) -> int:
+    found = tokenizer.token_to_id(token)
+    assert found is not None
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -26,10 +25,12 @@ from tests.helpers.small_models import (
     TEMPLATE,
     TEXT,
     chat_model,
+    listing,
     llama3_tokenizer,
     sentencepiece_model,
     small_model,
 )
+from tests.helpers.tokenizers import END_OF_TEXT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,13 +188,13 @@ def test_a_weight_that_is_too_large_is_refused(tmp_path: Path, kind: GgufType, v
     model.flat[7] = value
     with pytest.raises(OutputError, match=r"tensor token_embd.weight has a value too large"):
         write_gguf(tmp_path / "m", model, kind)
-    assert os.listdir(tmp_path) == []
+    assert listing(tmp_path) == []
 
 
 def test_a_model_that_ends_nowhere_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="names no token that ends a text"):
         write_gguf(tmp_path / "m", small_model(text=TextSettings()), "f32")
-    assert os.listdir(tmp_path) == []
+    assert listing(tmp_path) == []
 
 
 def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
@@ -210,12 +211,12 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(module, "sync", failing)
     with pytest.raises(OSError, match="No space left"):
         write_gguf(tmp_path / "m", small_model(), "f32")
-    assert os.listdir(tmp_path) == []
+    assert listing(tmp_path) == []
 
 
 def test_more_ends_than_llama_cpp_has_names_for_lose_the_last(tmp_path: Path) -> None:
-    model = small_model(text=TextSettings(end_ids=(0, 5, 6, 7), end_token="<|endoftext|>"))
+    model = small_model(text=TextSettings(end_ids=(0, 5, 6, 7), end_token=END_OF_TEXT))
     write_gguf(tmp_path / "m", model, "f32")
     assert open_model(tmp_path / "m").text == replace(
-        model.text, end_ids=(0, 5, 6), begin_token="<|endoftext|>"
+        model.text, end_ids=(0, 5, 6), begin_token=END_OF_TEXT
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from tests.helpers.small_models import (
     SCALED,
     TEMPLATE,
     chat_model,
+    listing,
     llama3_tokenizer,
     sentencepiece_model,
     small_model,
@@ -52,7 +52,7 @@ def test_what_is_written_is_opened(tmp_path: Path, model: LoadedModel) -> None:
     assert weights_sha256(found.flat) == weights_sha256(model.flat)
     assert found.tokenizer_json == model.tokenizer_json
     assert found.text == model.text
-    assert sorted(os.listdir(tmp_path / "out")) == sorted(HF_FILES)
+    assert listing(tmp_path / "out") == sorted(HF_FILES)
 
 
 def test_written_twice_every_byte_is_the_same(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_weight_beyond_float16_is_refused(tmp_path: Path) -> None:
     model.flat[7] = 70_000.0
     with pytest.raises(OutputError, match="too large for float16"):
         write_hf(tmp_path / "out", model, dtype="float16")
-    assert os.listdir(tmp_path) == []
+    assert listing(tmp_path) == []
 
 
 def test_others_may_read_it(tmp_path: Path) -> None:
@@ -117,24 +117,21 @@ def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
     for name in ("out", "link"):
         with pytest.raises(OutputError, match="exists"):
             write_hf(tmp_path / name, small_model())
-    assert os.listdir(tmp_path / "out") == []
+    assert listing(tmp_path / "out") == []
 
 
 @pytest.mark.parametrize("name", HF_FILES)
 def test_what_cannot_be_written_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    sync = module.sync
-
     def failing(path: Path) -> None:
         if path.name == name:
             raise OSError(28, "No space left on device")
-        sync(path)
 
     monkeypatch.setattr(module, "sync", failing)
     with pytest.raises(OSError, match="No space left"):
         write_hf(tmp_path / "out", small_model())
-    assert os.listdir(tmp_path) == []
+    assert listing(tmp_path) == []
 
 
 def test_a_config_that_names_nothing_special_has_no_scaling(tmp_path: Path) -> None:

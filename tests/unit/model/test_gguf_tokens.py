@@ -88,7 +88,7 @@ def normalised() -> Tokenizer:
         normalised().to_str(),
         split(r"\w+|\W+").to_str(),
         changed(byte_tokenizer(), ignore_merges=True),
-        Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).to_str(),
+        Tokenizer(models.WordLevel({"a": 0}, "a")).to_str(),
     ],
 )
 def test_rules_without_a_name_are_refused(tokenizer_json: str) -> None:

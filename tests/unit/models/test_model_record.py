@@ -97,7 +97,8 @@ def test_a_record_of_a_later_version_is_not_guessed_at(folder: Path, monkeypatch
 
 
 def test_a_record_of_another_shape_is_damaged(folder: Path) -> None:
-    for content in ({}, [], {"format": 1}):
+    contents: list[object] = [{}, [], {"format": 1}]
+    for content in contents:
         (folder / RECORD).write_text(json.dumps(content, indent=2) + "\n")
         with pytest.raises(ModelFolderError, match=RECORD):
             read_record(folder)
