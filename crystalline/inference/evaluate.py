@@ -139,7 +139,7 @@ def documents_of(model: TextModel, texts: Sequence[str], *, tokens_max: int | No
     """
     if tokens_max is not None and tokens_max < 1:
         raise SettingError(f"max_tokens is {tokens_max}: choose a positive number")
-    begin = begin_of_text(model)
+    begin = _begin_of_text(model)
     documents, left = [], math.inf if tokens_max is None else tokens_max
     for text in texts:
         if left <= 0:
@@ -152,9 +152,10 @@ def documents_of(model: TextModel, texts: Sequence[str], *, tokens_max: int | No
     return documents
 
 
-def begin_of_text(model: TextModel) -> int | None:
+def _begin_of_text(model: TextModel) -> int | None:
     """The id of the token that stands before a text, None if the model has none."""
-    return model.tokenizer.token_to_id(END_OF_TEXT)
+    begin = model.text.begin_id
+    return model.tokenizer.token_to_id(END_OF_TEXT) if begin is None else begin
 
 
 def _document(model: TextModel, text: str, begin: int | None, most: float) -> Document:
