@@ -47,9 +47,7 @@ Ctrl-C stops an answer. What there is of it stays in the conversation."""
 def chat(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model, such as a run folder.")],
     *,
-    prompt: Annotated[
-        str | None, typer.Option(help="Ask this alone, and leave.", show_default=False)
-    ] = None,
+    prompt: Annotated[str | None, typer.Option(help="Ask this alone, and leave.", show_default=False)] = None,
     system: Annotated[
         str | None, typer.Option(metavar="TEXT", help="The system's message.", show_default=False)
     ] = None,

@@ -71,9 +71,7 @@ def generate(
     ] = "slide",
     logprobs: Annotated[
         int | None,
-        typer.Option(
-            metavar="K", help="With --json or --batch: log-probabilities, and K alternatives each."
-        ),
+        typer.Option(metavar="K", help="With --json or --batch: log-probabilities, and K alternatives each."),
     ] = None,
     weights: option.Weights = "float32",
     threads: option.Threads = None,
@@ -134,9 +132,7 @@ def generate(
             ((_, done),) = complete_all(loaded, [request], engine)
             seconds = perf_counter() - begun_s
     answer = answer_of(loaded, wish, request, done)
-    put_out(
-        json_format.dumps({**answer, "tokens_per_s": len(done.ids) / seconds, "model": str(model)})
-    )
+    put_out(json_format.dumps({**answer, "tokens_per_s": len(done.ids) / seconds, "model": str(model)}))
 
 
 def _note_a_long_prompt(model: TextModel, request: Request) -> None:

@@ -1,4 +1,4 @@
-"""The options of the commands that draw tokens: a type and a line of help each. The settings judge the values."""
+"""The options of commands that draw tokens: a type and a line of help each. The settings judge the values."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ Temperature = Annotated[
 ]
 TopK = Annotated[
     int,
-    typer.Option(
-        help="Choose among this many likeliest tokens; 0: among all.", rich_help_panel=_SAMPLING
-    ),
+    typer.Option(help="Choose among this many likeliest tokens; 0: among all.", rich_help_panel=_SAMPLING),
 ]
 TopP = Annotated[
     float,

@@ -72,9 +72,7 @@ def chat_stops(model: TextModel) -> tuple[str, ...]:
     return PLAIN_STOPS if model.text.chat_template is None else ()
 
 
-def fitted(
-    model: TextModel, messages: Sequence[Mapping[str, str]], *, context: int, tokens: int
-) -> Fitted:
+def fitted(model: TextModel, messages: Sequence[Mapping[str, str]], *, context: int, tokens: int) -> Fitted:
     """The newest part of a conversation for which there is room.
 
     The prompt leaves room for the answer: `tokens`, or a quarter of the context if that is less. Where the

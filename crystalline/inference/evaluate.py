@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SEQ_LEN_MAX", "Document", "Evaluation", "Reading", "documents_of", "evaluate", "reading_of"]
 
-SEQ_LEN_MAX: Final = 2048
+SEQ_LEN_MAX: Final = 1024
 """The most tokens of context that are taken without being asked for: attention grows with their square."""
 
 _PADDING: Final = -1
@@ -185,7 +185,7 @@ def evaluate(
     Args:
         model: what predicts.
         documents: from `documents_of`.
-        seq_len: most tokens that the model sees at once; None for its own, 2048 at most.
+        seq_len: most tokens that the model sees at once; None for its own, 1024 at most.
         stride: tokens from one window to the next, see `reading_of`; None for half of `seq_len`.
         heard: is called with the number of tokens predicted so far, after each window.
 
