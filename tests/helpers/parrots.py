@@ -18,7 +18,7 @@ _TOKENIZER = small_tokenizer(words(4000), 300)
 
 
 def parrot(folder: Path, word: str = "a", *, seq_len: int = 4096, template: str | None = None) -> Path:
-    """A model folder whose likeliest next token is always the one for `word`, by a margin of 16 in the logits.
+    """A model folder whose likeliest next token is always the one for `word`, by 16 in the logits.
 
     Args:
         folder: made if need be.
