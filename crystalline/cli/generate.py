@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json as json_format
-from pathlib import Path  # noqa: TC003  (typer reads the annotations at run time)
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from threadpoolctl import threadpool_limits
 
-from crystalline.cli import sampling_options as option  # noqa: TC001  (the same)
+from crystalline.cli import sampling_options as option  # noqa: TC001  (typer reads the annotations)
 from crystalline.cli.long import ending_cleanly
 from crystalline.cli.output import put_out
 from crystalline.cli.prompts import (
@@ -32,10 +32,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from crystalline.inference import Piece, Request
+    from crystalline.inference.weights import Precision
 
 __all__ = ["generate"]
 
 _SAMPLING: Final = SamplingOptions()
+
+
+_Prompt = Annotated[
+    str | None, typer.Option(help="Text to go on with; without it, a new document.", show_default=False)
+]
+_Batch = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Go on with many: a prompt a line, or JSON lines in a file named .jsonl."
+    ),
+]
+_Context = Annotated[
+    str,
+    typer.Option(
+        metavar="refuse|slide",
+        help="When the text is longer than the model sees: end there, or forget its older half.",
+    ),
+]
+_Logprobs = Annotated[
+    int | None,
+    typer.Option(metavar="K", help="With --json or --batch: log-probabilities, and K alternatives each."),
+]
 
 
 def generate(
@@ -44,16 +67,8 @@ def generate(
         typer.Argument(metavar="MODEL", help="A model, such as the --out of `crystalline train`."),
     ],
     *,
-    prompt: Annotated[
-        str | None,
-        typer.Option(help="Text to go on with; without it, a new document.", show_default=False),
-    ] = None,
-    batch: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Go on with many: a prompt a line, or JSON lines in a file named .jsonl."
-        ),
-    ] = None,
+    prompt: _Prompt = None,
+    batch: _Batch = None,
     tokens: option.Tokens = 200,
     stop: option.Stop = None,
     temperature: option.Temperature = _SAMPLING.temperature,
@@ -62,17 +77,8 @@ def generate(
     min_p: option.MinP = _SAMPLING.min_p,
     repetition_penalty: option.RepetitionPenalty = _SAMPLING.repetition_penalty,
     seed: option.Seed = 0,
-    context: Annotated[
-        str,
-        typer.Option(
-            metavar="refuse|slide",
-            help="When the text is longer than the model sees: end there, or forget its older half.",
-        ),
-    ] = "slide",
-    logprobs: Annotated[
-        int | None,
-        typer.Option(metavar="K", help="With --json or --batch: log-probabilities, and K alternatives each."),
-    ] = None,
+    context: _Context = "slide",
+    logprobs: _Logprobs = None,
     weights: option.Weights = "float32",
     threads: option.Threads = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
@@ -120,19 +126,25 @@ def generate(
             with ending_cleanly("interrupted; the answers so far are written"):
                 answer_all(loaded, wishes, held, threads)
             return
-        request = request_of(loaded, wish)
-        _note_a_long_prompt(loaded, request)
-        with Engine(
-            loaded.parameters, context=context_for(loaded, [request]), threads=threads, weights=held
-        ) as engine:
-            if not json:
-                _print_as_it_comes(wish.prompt, continued(loaded, request, engine))
-                return
-            begun_s = perf_counter()
-            ((_, done),) = complete_all(loaded, [request], engine)
-            seconds = perf_counter() - begun_s
-    answer = answer_of(loaded, wish, request, done)
-    put_out(json_format.dumps({**answer, "tokens_per_s": len(done.ids) / seconds, "model": str(model)}))
+        _answer(loaded, model, wish, held, threads, json=json)
+
+
+def _answer(
+    model: TextModel, path: Path, wish: Wish, weights: Precision, threads: int | None, *, json: bool
+) -> None:
+    request = request_of(model, wish)
+    _note_a_long_prompt(model, request)
+    context = context_for(model, [request])
+    with Engine(model.parameters, context=context, threads=threads, weights=weights) as engine:
+        if not json:
+            _print_as_it_comes(wish.prompt, continued(model, request, engine))
+            return
+        begun_s = perf_counter()
+        ((_, done),) = complete_all(model, [request], engine)
+        seconds = perf_counter() - begun_s
+    answer = answer_of(model, wish, request, done)
+    speed = done.usage.generated_tokens / seconds
+    put_out(json_format.dumps({**answer, "tokens_per_s": speed, "model": str(path)}))
 
 
 def _note_a_long_prompt(model: TextModel, request: Request) -> None:
