@@ -40,6 +40,7 @@ test: spin check $(VENV)/.installed-conformance
 	$(BIN)/python tests/conformance/check_transformers.py
 	$(BIN)/python tests/conformance/check_engine.py
 	$(BIN)/python tests/conformance/check_tensorboard.py
+	$(BIN)/python tests/conformance/check_chat.py --templates-only
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 check: $(VENV)/.installed-dev

@@ -128,7 +128,18 @@ COMMANDS = {
     "generate": Outline(
         "Let a trained model go on with a text.",
         "crystalline.cli.generate:generate",
-        ('crystalline generate runs/mine --prompt "Once upon a time" --temperature 0.7',),
+        (
+            'crystalline generate runs/mine --prompt "Once upon a time" --temperature 0.7',
+            "crystalline generate runs/mine --batch prompts.txt --tokens 50",
+        ),
+    ),
+    "chat": Outline(
+        "Talk with a model.",
+        "crystalline.cli.chat:chat",
+        (
+            'crystalline chat runs/mine --system "Be brief."',
+            'crystalline chat model.gguf --prompt "What is the capital of France?"',
+        ),
     ),
     "eval": Outline(
         "Measure how well a model predicts a text.",

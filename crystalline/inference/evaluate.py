@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SEQ_LEN_MAX", "Document", "Evaluation", "Reading", "documents_of", "evaluate", "reading_of"]
 
-SEQ_LEN_MAX: Final = 2048
+SEQ_LEN_MAX: Final = 1024
 """The most tokens of context that are taken without being asked for: attention grows with their square."""
 
 _PADDING: Final = -1
@@ -139,7 +139,7 @@ def documents_of(model: TextModel, texts: Sequence[str], *, tokens_max: int | No
     """
     if tokens_max is not None and tokens_max < 1:
         raise SettingError(f"max_tokens is {tokens_max}: choose a positive number")
-    begin = begin_of_text(model)
+    begin = _begin_of_text(model)
     documents, left = [], math.inf if tokens_max is None else tokens_max
     for text in texts:
         if left <= 0:
@@ -152,9 +152,10 @@ def documents_of(model: TextModel, texts: Sequence[str], *, tokens_max: int | No
     return documents
 
 
-def begin_of_text(model: TextModel) -> int | None:
+def _begin_of_text(model: TextModel) -> int | None:
     """The id of the token that stands before a text, None if the model has none."""
-    return model.tokenizer.token_to_id(END_OF_TEXT)
+    begin = model.text.begin_id
+    return model.tokenizer.token_to_id(END_OF_TEXT) if begin is None else begin
 
 
 def _document(model: TextModel, text: str, begin: int | None, most: float) -> Document:
@@ -184,7 +185,7 @@ def evaluate(
     Args:
         model: what predicts.
         documents: from `documents_of`.
-        seq_len: most tokens that the model sees at once; None for its own, 2048 at most.
+        seq_len: most tokens that the model sees at once; None for its own, 1024 at most.
         stride: tokens from one window to the next, see `reading_of`; None for half of `seq_len`.
         heard: is called with the number of tokens predicted so far, after each window.
 

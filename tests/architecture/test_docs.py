@@ -73,7 +73,10 @@ def test_every_option_in_a_shell_block_exists(path: Path, tmp_path: Path) -> Non
         if not block.info.startswith("sh"):
             continue
         for row in block.code.replace("\\\n", " ").splitlines():
-            shown = re.search(r"\bcrystalline (train|generate|bench|runs \w+)\b(.*)", row)
+            shown = re.search(
+                r"\bcrystalline (train|generate|chat|eval|tokenize|bench|(?:vocab|models|runs) \w+)\b(.*)",
+                row,
+            )
             if shown is not None:
                 wanted = set(OPTION.findall(shown.group(2)))
                 assert wanted <= _options(f"crystalline {shown.group(1)}", tmp_path.parent), row

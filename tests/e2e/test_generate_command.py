@@ -54,7 +54,8 @@ def test_one_candidate_is_greedy(trained: Path) -> None:
 
 def test_json_tells_what_was_asked_and_done(trained: Path) -> None:
     answer = generate(trained, "--temperature", "0")
-    assert set(answer) == {"prompt", "text", "tokens", "seed", "tokens_per_s", "model"}
+    keys = "prompt text tokens seed tokens_per_s model prompt_tokens finish"
+    assert set(answer) == set(keys.split())
     assert (answer["prompt"], answer["seed"], answer["model"]) == ("Ka ", 0, str(trained))
     assert 0 < answer["tokens"] <= 30
     assert answer["tokens_per_s"] > 0
