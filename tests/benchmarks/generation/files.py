@@ -61,7 +61,12 @@ def opened(path: Path) -> LoadedModel:
 def made_up(*, tiny: bool) -> LoadedModel:
     """A model whose weights mean nothing, with a token for each of its ids."""
     config = _TINY if tiny else SMOLLM2
-    return LoadedModel(config, initialise(config, seed=0), _tokenizer(config.vocab_size), TextSettings())
+    return LoadedModel(
+        config=config,
+        flat=initialise(config, seed=0),
+        tokenizer_json=_tokenizer(config.vocab_size),
+        text=TextSettings(),
+    )
 
 
 def write(model: LoadedModel, place: Path, ways: Sequence[str]) -> Files:

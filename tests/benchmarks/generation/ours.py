@@ -14,6 +14,7 @@ import asyncio
 import json
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -32,6 +33,8 @@ from tests.benchmarks.speed.lifeline import end_with_parent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from crystalline.kernels.arrays import Floats
+
 _ARRAY_BYTES: Final = 256 * 1024 * 1024
 _ROWS: Final = 4096  # of a product that only reads: one call, and no more than a result a row to write
 
@@ -42,9 +45,13 @@ def reading_gbps(threads: int) -> float:
     parts = [np.ones(floats // _ROWS * _ROWS, np.float32).reshape(-1, _ROWS) for _ in range(threads)]
     x = np.ones(_ROWS, np.float32)
     results = [np.empty(len(part), np.float32) for part in parts]
-    works = [partial(np.dot, part, x, out=out) for part, out in zip(parts, results, strict=True)]
-    best = max(trial.rate for trial in trials(works, Effort(trials=10, window_s=0.2)))  # type: ignore[arg-type]  # results are not looked at
+    works = [partial(_product, part, x, out) for part, out in zip(parts, results, strict=True)]
+    best = max(trial.rate for trial in trials(works, Effort(trials=10, window_s=0.2)))
     return best * parts[0].nbytes / 1e9
+
+
+def _product(matrix: Floats, x: Floats, out: Floats) -> None:
+    np.dot(matrix, x, out=out)
 
 
 def spent_s(call: Callable[[], Any]) -> float:
@@ -75,11 +82,12 @@ def of_engine(engine: Engine, work: Work) -> dict[str, list[float]]:
 async def of_generator(model: TextModel, work: Work, **settings: Any) -> dict[str, float]:
     """Tokens a second of one request, and of all streams together, each drawn."""
     found = {}
-    async with Generator(model, slots=work.streams, context=work.context, **settings) as generator:
+    endless = replace(model, text=replace(model.text, end_ids=()))  # every request has all its tokens
+    async with Generator(endless, slots=work.streams, context=work.context, **settings) as generator:
 
         async def request(seed: int) -> int:
             done = await generator.complete(
-                work.ids(work.prompt), tokens=work.steps, seed=seed, ends=False, deadline_s=600.0
+                work.ids(work.prompt), tokens=work.steps, seed=seed, deadline_s=600.0
             )
             return len(done.ids)
 
