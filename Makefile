@@ -101,8 +101,9 @@ $(VENV)/.installed-conformance: $(VENV)/.installed-dev
 	@touch $@
 
 $(VENV)/.installed-peers: $(VENV)/.installed-dev
-	@echo 'Installing torch, pykka and xoscar, to measure beside, into $(VENV)'
-	@$(BIN)/python -m pip install -qq --editable '.[dev,peers]'
+	@echo 'Installing torch, transformers, pykka, xoscar and llama.cpp, to measure beside, into $(VENV)'
+	@echo 'llama.cpp is compiled, which takes some minutes and a C++ compiler'
+	@$(BIN)/python -m pip install -qq --editable '.[dev,peers,generation-peers]'
 	@touch $@
 
 $(VENV)/.installed-mutation: $(VENV)/.installed-dev
