@@ -1,4 +1,4 @@
-"""Ctrl-C in a conversation: heard while there is an answer, raised at the prompt, obeyed when it comes twice."""
+"""Ctrl-C in a conversation: noted during an answer, raised at the prompt, obeyed when it comes twice."""
 
 from __future__ import annotations
 
