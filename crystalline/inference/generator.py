@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
-from typing import TYPE_CHECKING, Final, Self, SupportsIndex, cast
+from typing import TYPE_CHECKING, Final, Self, cast
 
 import anyio
 
@@ -18,8 +18,9 @@ from crystalline.inference.desk import Desk, DeskSettings
 from crystalline.inference.editions import Shelf
 from crystalline.inference.engine import CONTEXT_MAX, Engine
 from crystalline.inference.follower import edition_of
+from crystalline.inference.generate import ask
 from crystalline.inference.messages import Begun, Over, Said, piece_of
-from crystalline.inference.request import Completion, Piece, Request, Usage
+from crystalline.inference.request import Completion, Piece, Usage
 from crystalline.inference.sampling import SamplingOptions
 from crystalline.inference.scheduler import Tally
 from crystalline.inference.worker import START_S
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from actors import ActorRef
     from crystalline.inference.engine import Backend
-    from crystalline.inference.request import FinishReason, Overflow
+    from crystalline.inference.request import FinishReason, Overflow, Request
     from crystalline.inference.scheduler import Statistics
     from crystalline.inference.text_model import TextModel
     from crystalline.inference.weights import Precision
@@ -168,7 +169,7 @@ class Generator:
         tokens: int = 200,
         options: SamplingOptions = _DEFAULT,
         seed: int = 0,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         logprobs: int | None = None,
         overflow: Overflow = "refuse",
         deadline_s: float | None = None,
@@ -181,7 +182,7 @@ class Generator:
             tokens: the most tokens to add.
             options: how they are drawn.
             seed: of the draws, in [0, 2**63). The same request gives the same text with the same weights.
-            stop: texts at which the output ends. What ends a text of this model ends it besides.
+            stop: one text or several, at which the output ends, besides what ends the texts of this model.
             logprobs: None, or how many alternatives of each token to name.
             overflow: what to do when the context is full, see `Request`.
             deadline_s: how long it may take from now on, the time in the queue and that of a slow reader
@@ -202,7 +203,7 @@ class Generator:
         the next step. After a `break` Python closes the iterator when nobody refers to it any more; to be
         sure of the moment use `contextlib.aclosing`.
         """
-        request = self._request(prompt, tokens, options, seed, tuple(stop), logprobs, overflow)
+        request = self._request(prompt, tokens, options, seed, stop, logprobs, overflow)
         return self._pieces(self._opened(), request, self._limit_s(deadline_s), caller)
 
     async def complete(
@@ -212,7 +213,7 @@ class Generator:
         tokens: int = 200,
         options: SamplingOptions = _DEFAULT,
         seed: int = 0,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         logprobs: int | None = None,
         overflow: Overflow = "refuse",
         deadline_s: float | None = None,
@@ -222,7 +223,7 @@ class Generator:
 
         Cancelling it ends the request.
         """
-        request = self._request(prompt, tokens, options, seed, tuple(stop), logprobs, overflow)
+        request = self._request(prompt, tokens, options, seed, stop, logprobs, overflow)
         pieces: list[Piece] = []
         finish, weights = "", ""
         async with aclosing(self._opened().hear(request, self._limit_s(deadline_s), caller)) as heard:
@@ -284,47 +285,33 @@ class Generator:
         tokens: int,
         options: SamplingOptions,
         seed: int,
-        stop: tuple[str, ...],
+        stop: str | Sequence[str],
         logprobs: int | None,
         overflow: Overflow,
     ) -> Request:
         if seed >= 2**63:
             raise SettingError(f"seed is {seed}: choose a number below 2**63")
-        request = Request(
-            prompt=self._ids(prompt),
-            tokens=tokens,
-            options=options,
-            seed=seed,
-            stop=stop,
-            stop_ids=frozenset(self._model.text.end_ids),
-            logprobs=logprobs,
-            overflow=overflow,
-        )
+        given = self._checked(prompt)
+        request = ask(self._model, given, tokens, options, seed, stop, logprobs, overflow)
         if overflow == "refuse" and len(request.prompt) > self._context:
             raise self._too_long(f"{len(request.prompt)} tokens")
         return request
 
-    def _ids(self, prompt: str | Sequence[int]) -> tuple[int, ...]:
-        if isinstance(prompt, str):
-            if len(prompt) > self._context * _CHARS_PER_TOKEN:
-                raise self._too_long(f"{len(prompt)} characters")
-            return tuple(self._model.encode(prompt))
-        if not isinstance(prompt, Sequence):
-            raise SettingError(
-                f"the prompt is a {type(prompt).__name__}: give a text, or a list of token ids"
-            )
+    def _checked(self, prompt: str | Sequence[int]) -> str | Sequence[int]:
+        """A prompt that is a text or a list of whole numbers, and short enough to be looked at."""
+        given: object = prompt
+        if not isinstance(given, Sequence):
+            kind = type(given).__name__
+            raise SettingError(f"the prompt is a {kind}: give a text, or a list of token ids")
+        unit = "characters" if isinstance(prompt, str) else "tokens"
         if len(prompt) > self._context * _CHARS_PER_TOKEN:
-            raise self._too_long(f"{len(prompt)} tokens")
+            raise self._too_long(f"{len(prompt)} {unit}")
+        if isinstance(prompt, str):
+            return prompt
         try:
-            ids = tuple(operator.index(cast("SupportsIndex", token)) for token in prompt)
+            return [operator.index(token) for token in prompt]
         except TypeError as error:
             raise SettingError(f"the prompt is no list of token ids: {error}") from None
-        if unknown := [token for token in ids if not 0 <= token < self._model.config.vocab_size]:
-            raise SettingError(
-                f"the prompt has the token id {unknown[0]}: this model has 0 to "
-                f"{self._model.config.vocab_size - 1}"
-            )
-        return ids
 
     def _too_long(self, length: str) -> SettingError:
         return SettingError(

@@ -14,7 +14,20 @@ LIMIT_S = 50
 
 # What each must print besides ending with exit code 0: the point that it makes.
 EXPECTED = {
+    "chat_service": [
+        "eight clients at once hear the same: True",
+        "some find the queue full: True",
+        "one that hangs up is forgotten: True",
+        "GET /generate HTTP/1.1 -> HTTP/1.1 405",
+        "POST /elsewhere HTTP/1.1 -> HTTP/1.1 404",
+        "-> HTTP/1.1 413 Content Too Large",
+        "-> HTTP/1.1 411 Length Required",
+        "-> HTTP/1.1 431 Request Header Fields Too Large",
+        "nonsense -> HTTP/1.1 400 Bad Request",
+        '{"prompt": 3} -> HTTP/1.1 400 Bad Request',
+    ],
     "embed_training": ["epoch 3: training loss", "ticks, worst delay"],
+    "follow_training": ["step-00000040: 'The actor ", "step-00000160: 'The actor ", "160 steps were trained"],
     "hello_actors": ["hello you, after all that", "UpwardAsk", "left behind: 0"],
     "second_epoch": ["epoch 3: total 44850", "the root is epoch_done(3)", "again: IllegalTransition"],
 }

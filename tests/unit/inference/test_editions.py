@@ -119,7 +119,6 @@ def test_old_weights_stay_until_the_last_request_that_began_with_them() -> None:
     assert not old.closings()
     shelf.end(second)
     assert old.closings() == 1
-    assert not shelf.full
     shelf.end(third)
     assert not new.closings(), "it is what the next request begins with"
 

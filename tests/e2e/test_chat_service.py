@@ -1,0 +1,87 @@
+"""The example of a web service as a process: it streams to clients of another library, Ctrl-C ends it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from crystalline.inference import complete
+from crystalline.model import save_model
+from tests.helpers.generators import tiny_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERVICE = Path(__file__).resolve().parents[2] / "examples" / "chat_service.py"
+LIMIT_S = 40
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    model = tiny_model()
+    save_model(tmp_path, model.config, model.parameters.flat, model.tokenizer.to_str())
+    command = [sys.executable, "-W", "error", str(SERVICE), str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def port_of(service: subprocess.Popen[str]) -> int:
+    assert service.stdout is not None
+    line = service.stdout.readline()
+    assert line.startswith("listening on http://127.0.0.1:"), line
+    return int(line.split(":")[2].split("/")[0])
+
+
+def test_it_streams_and_ctrl_c_ends_it(service: subprocess.Popen[str]) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(service), timeout=LIMIT_S)
+    connection.request("POST", "/generate", json.dumps({"prompt": "Ka", "tokens": 20, "seed": 3}))
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream")
+    lines = answer.read().decode().splitlines()
+    events = [json.loads(line.removeprefix("data: ")) for line in lines if line]
+    assert events[-1] == {"done": True}
+    assert len(events) > 10, "it comes in pieces"
+    expected = complete(tiny_model(), "Ka", tokens=20, seed=3, overflow="slide").text
+    assert "".join(event.get("text", "") for event in events) == expected
+
+    hanging = http.client.HTTPConnection("127.0.0.1", connection.port, timeout=LIMIT_S)
+    hanging.request("POST", "/generate", json.dumps({"prompt": "Ka", "tokens": 2000}))
+    service.send_signal(signal.SIGINT)
+    _, errors = service.communicate(timeout=LIMIT_S)
+    assert (service.returncode, errors) == (0, "")
+    hanging.close()
+
+
+def test_what_it_does_not_understand_is_refused_with_the_reason(service: subprocess.Popen[str]) -> None:
+    port = port_of(service)
+    for body, story in {
+        "no": "not JSON",
+        "[1]": "no object with",
+        '{"prompt": "a", "more": 1}': "no object with",
+        '{"prompt": true}': "prompt cannot be true",
+        '{"prompt": "a", "stop": [1]}': "a list of texts",
+        '{"messages": []}': "no chat template",
+        "{}": "either prompt or messages",
+        '{"prompt": "a", "tokens": 0}': "tokens is 0",
+        '{"prompt": "a", "temperature": -1}': "temperature is -1",
+        '{"prompt": "a", "seed": 99999999999999999999}': "below 2",
+    }.items():
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT_S)
+        connection.request("POST", "/generate", body)
+        answer = connection.getresponse()
+        assert answer.status == 400
+        assert story in json.loads(answer.read())["error"]
+        connection.close()
+    assert service.poll() is None
