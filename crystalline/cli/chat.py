@@ -13,13 +13,14 @@ from threadpoolctl import threadpool_limits
 
 from crystalline.cli import sampling_options as option  # noqa: TC001  (the same)
 from crystalline.cli.dialogue import Answer, Dialogue
+from crystalline.cli.opened import engine_of, text_model
 from crystalline.cli.output import new_file, put_out, write_whole
 from crystalline.cli.sampling_options import precision
 from crystalline.cli.stopping import Interrupts
 from crystalline.cli.vocabulary import valid_text
 from crystalline.data import decoded
 from crystalline.errors import InputError, SettingError
-from crystalline.inference import Engine, SamplingOptions, TextModel
+from crystalline.inference import SamplingOptions
 
 with suppress(ImportError):  # gives `input` a history and keys that move the cursor, where it is installed
     import readline  # noqa: F401
@@ -99,9 +100,9 @@ def chat(
         raise SettingError("--prompt is empty: ask something")
     # One thread adds in one order: the same seed gives the same text whatever the number of cores.
     with threadpool_limits(1):
-        loaded = TextModel.load(model)
+        loaded = text_model(model)
         room = min(loaded.config.seq_len, CONTEXT_USUAL) if context is None else context
-        with Engine(loaded.parameters, context=room, threads=threads, weights=held) as engine:
+        with engine_of(loaded, context=room, threads=threads, weights=held) as engine:
             dialogue = Dialogue(
                 loaded, engine, options, tokens=tokens, seed=seed, stop=tuple(stop or ()), system=system
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import math
+from dataclasses import replace
 from pathlib import Path  # noqa: TC003  (typer reads the annotations at run time)
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
@@ -11,17 +12,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from threadpoolctl import threadpool_limits
 
+from crystalline.cli import sampling_options as option  # noqa: TC001  (typer reads the annotations)
 from crystalline.cli.long import bar, ending_cleanly
+from crystalline.cli.opened import text_model
 from crystalline.cli.output import put_out
+from crystalline.cli.sampling_options import precision
 from crystalline.cli.tables import number, table
 from crystalline.data import Corpus
 from crystalline.errors import SettingError
 from crystalline.inference.evaluate import SEQ_LEN_MAX, documents_of, evaluate
-from crystalline.inference.text_model import TextModel
+from crystalline.inference.weights import restored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from crystalline.inference import TextModel
     from crystalline.inference.evaluate import Document, Evaluation
 
 __all__ = ["evaluate_model"]
@@ -46,6 +51,7 @@ def evaluate_model(
     threads: Annotated[
         int | None, typer.Option(help="Threads that multiply matrices.", show_default="all cores")
     ] = None,
+    weights: option.Weights = "float32",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Measure how well a model predicts a text.
@@ -57,12 +63,15 @@ def evaluate_model(
     --stride tokens: the first predicts all of its tokens, each later one those that none before it did. So
     every token but the very first is predicted once, and those after the first window with at least
     --seq-len less --stride tokens before them.
+
+    With --weights int8 the weights are those that int8 stands for, so that what it costs can be seen.
     """
     if threads is not None and threads < 1:
         raise SettingError(f"threads is {threads}: choose a positive number")
     with ending_cleanly("interrupted; nothing is reported"), threadpool_limits(threads):
         corpus = Corpus.from_paths(data)
-        loaded = TextModel.load(model)
+        loaded = text_model(model)
+        loaded = replace(loaded, parameters=restored(loaded.parameters, precision(weights)))
         documents = documents_of(loaded, corpus.documents, tokens_max=max_tokens)
         begun_s = perf_counter()
         found = _evaluated(loaded, documents, corpus.name, seq_len, stride)

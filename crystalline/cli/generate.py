@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from crystalline.cli import sampling_options as option  # noqa: TC001  (typer reads the annotations)
 from crystalline.cli.long import ending_cleanly
+from crystalline.cli.opened import engine_of, text_model
 from crystalline.cli.output import put_out
 from crystalline.cli.prompts import (
     Wish,
@@ -24,14 +25,14 @@ from crystalline.cli.prompts import (
 )
 from crystalline.cli.sampling_options import precision
 from crystalline.errors import SettingError
-from crystalline.inference import Engine, SamplingOptions, TextModel
+from crystalline.inference import SamplingOptions
 from crystalline.inference.batch import complete_all
 from crystalline.inference.engine import CONTEXT_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from crystalline.inference import Piece, Request
+    from crystalline.inference import Piece, Request, TextModel
     from crystalline.inference.weights import Precision
 
 __all__ = ["generate"]
@@ -121,7 +122,7 @@ def generate(
     wishes = None if batch is None else read_prompts(batch, wish)
     # One thread adds in one order: the same seed gives the same text whatever the number of cores.
     with threadpool_limits(1):
-        loaded = TextModel.load(model)
+        loaded = text_model(model)
         if wishes is not None:
             with ending_cleanly("interrupted; the answers so far are written"):
                 answer_all(loaded, wishes, held, threads)
@@ -135,7 +136,7 @@ def _answer(
     request = request_of(model, wish)
     _note_a_long_prompt(model, request)
     context = context_for(model, [request])
-    with Engine(model.parameters, context=context, threads=threads, weights=weights) as engine:
+    with engine_of(model, context=context, threads=threads, weights=weights) as engine:
         if not json:
             _print_as_it_comes(wish.prompt, continued(model, request, engine))
             return

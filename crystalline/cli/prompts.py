@@ -9,9 +9,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from crystalline.cli.long import bar
+from crystalline.cli.opened import engine_of
 from crystalline.cli.output import put_out
 from crystalline.errors import CorpusError, InputError, SettingError
-from crystalline.inference import Engine, Request, SamplingOptions, stream
+from crystalline.inference import Request, SamplingOptions, stream
 from crystalline.inference.batch import complete_all
 from crystalline.inference.engine import CONTEXT_MAX
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from crystalline.inference import Completion, Piece, TextModel, TokenLogprob
+    from crystalline.inference import Completion, Engine, Piece, TextModel, TokenLogprob
     from crystalline.inference.request import Overflow
     from crystalline.inference.weights import Precision
 
@@ -228,7 +229,7 @@ def answer_all(model: TextModel, wishes: Sequence[Wish], weights: Precision, thr
             )
     slots = min(_SLOTS, len(requests))
     with (
-        Engine(model.parameters, slots=slots, context=context, threads=threads, weights=weights) as engine,
+        engine_of(model, slots=slots, context=context, threads=threads, weights=weights) as engine,
         bar(f"answering {len(requests)} prompts") as show,
     ):
         _write_in_order(model, wishes, requests, engine, show)

@@ -64,7 +64,7 @@ Weights = Annotated[
     str,
     typer.Option(
         metavar="float32|int8",
-        help="How weights are held while text is made: int8 is smaller, faster, a little less exact.",
+        help="How weights are held: int8 is smaller, faster in large models, and a little less exact.",
         rich_help_panel=_ENGINE,
     ),
 ]

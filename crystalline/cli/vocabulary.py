@@ -12,6 +12,7 @@ from crystalline.data import tokenizer_from_json
 from crystalline.errors import ModelFolderError, SettingError
 from crystalline.inference import TextModel
 from crystalline.model import load_tokenizer_json, model_folder
+from crystalline.models import reading_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,16 +39,17 @@ def open_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer of a model, or of a tokenizer.json by itself.
 
     Args:
-        path: a file whose name ends in .json, or whatever `TextModel.load` takes.
+        path: a file whose name ends in .json, or a model by its path or name.
 
     Raises:
         ModelFolderError: there is none, or it is damaged.
     """
     if path.suffix == ".json":
         return tokenizer_from_json(_read(path))
-    if path.is_dir():  # without the weights, which take time
-        return tokenizer_from_json(load_tokenizer_json(model_folder(path)))
-    return TextModel.load(path).tokenizer
+    with reading_model(path) as place:
+        if place.is_dir():  # without the weights, which take time
+            return tokenizer_from_json(load_tokenizer_json(model_folder(place)))
+        return TextModel.load(place).tokenizer
 
 
 def _read(path: Path) -> str:

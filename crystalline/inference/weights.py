@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -9,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from crystalline.errors import SettingError
+from crystalline.model import Parameters
 
 if TYPE_CHECKING:
     from crystalline.kernels.arrays import Floats
-    from crystalline.model import ModelConfig, Parameters
+    from crystalline.model import ModelConfig
 
-__all__ = ["LayerWeights", "Matrix", "Precision", "Weights"]
+__all__ = ["LayerWeights", "Matrix", "Precision", "Weights", "restored"]
 
 Precision = Literal["float32", "int8"]
 
@@ -129,6 +131,28 @@ class Weights:
         rows, columns = place.shape
         entries = self.flat[place.begin : place.begin + rows * columns].reshape(rows, columns)
         return Matrix(entries, self.scales[place.row : place.row + rows])
+
+
+def restored(parameters: Parameters, precision: Precision) -> Parameters:
+    """The float32 weights that a precision stands for, to be computed with elsewhere.
+
+    Args:
+        parameters: float32; only read.
+        precision: `float32` gives them back; `int8` gives new ones, each row rounded to its 255 steps.
+
+    Raises:
+        SettingError: another precision.
+        ValueError: the parameters are not float32.
+    """
+    if precision == "float32":
+        return parameters
+    held, flat, rows = Weights(parameters, precision), parameters.flat.copy(), 0
+    for offset, shape in parameters.layout.entries.values():
+        if offset < parameters.layout.decay_end:
+            part, scales = slice(offset, offset + math.prod(shape)), held.scales[rows : rows + shape[0], None]
+            np.multiply(held.flat[part].reshape(shape), scales, out=flat[part].reshape(shape))
+            rows += shape[0]
+    return Parameters(parameters.config, flat)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ def test_a_table_for_people(trained: Path, text: Path) -> None:
         (("--seq-len", "4"), "loss"),
         (("--stride", "1"), "loss"),
         (("--max-tokens", "7"), "tokens"),
+        (("--weights", "int8"), "loss"),
     ],
 )
 def test_every_option_has_an_effect(trained: Path, text: Path, words: tuple[str, ...], key: str) -> None:
@@ -72,6 +73,7 @@ def test_the_number_of_threads_does_not_change_the_result(trained: Path, text: P
         (("--stride", "17"), "stride is 17"),
         (("--max-tokens", "0"), "max_tokens is 0"),
         (("--threads", "0"), "threads is 0"),
+        (("--weights", "int4"), "weights is 'int4'"),
         (("missing.txt",), "missing.txt does not exist"),
     ],
 )

@@ -307,3 +307,19 @@ def terminal(cwd: Path, typed: str, *words: str | Path) -> tuple[int, str]:
         process.wait(timeout=30)
     os.close(ours)
     return process.returncode, shown.decode()
+
+
+def test_other_commands_take_a_name_and_say_which_there_are(here: Path) -> None:
+    (here / "text.txt").write_text("some words to read " * 20, encoding="utf-8")
+    for words in (
+        ("generate", "a", "--tokens", "3"),
+        ("chat", "a", "--prompt", "hello", "--tokens", "3"),
+        ("eval", "a", "text.txt"),
+        ("tokenize", "a", "some words"),
+        ("vocab", "show", "a"),
+    ):
+        assert run(*words, cwd=here).code == 0, words
+        unknown = run(words[0], *("b" if word == "a" else word for word in words[1:]), cwd=here)
+        assert unknown.code == 2, words
+        assert "no model 'b' in models (there: a)" in unknown.err, words
+        assert unknown.err.count("\n") == 1, words

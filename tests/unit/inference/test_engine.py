@@ -11,6 +11,7 @@ from crystalline.inference import crew as crew_module
 from crystalline.inference import engine as engine_module
 from crystalline.inference.engine import CONTEXT_MAX, Engine
 from crystalline.inference.prefill import Prefill
+from crystalline.inference.weights import restored
 from crystalline.kernels.rope_scaling import RopeScaling
 from crystalline.model import ModelConfig, Parameters, Workspace, layout_of, logits
 from tests.helpers.models import GROUPED, TIED, random_parameters
@@ -129,6 +130,8 @@ def test_int8_computes_with_the_weights_it_rounds_to(backend: Backend) -> None:
         if view.ndim == 2:
             scale = np.abs(view).max(axis=1, keepdims=True) / np.float32(127)
             view[...] = np.rint(parameters.views[name] / scale) * scale
+    assert np.allclose(restored(parameters, "int8").flat, rounded.flat, rtol=1e-6, atol=0)
+    assert restored(parameters, "float32") is parameters
     expected = plain(rounded, ids)
     with Engine(parameters, backend=backend, weights="int8") as engine:
         assert error(engine.prefill(0, ids[:9]), expected[8]) < 1e-5

@@ -1,0 +1,37 @@
+"""Models as commands open them: by path or by name, with a word about what takes long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from crystalline.inference import Engine, TextModel
+from crystalline.models import reading_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crystalline.inference.weights import Precision
+
+__all__ = ["engine_of", "text_model"]
+
+
+def text_model(model: Path) -> TextModel:
+    """Open a model by its path, or by its name in the models folder.
+
+    Raises:
+        ModelFolderError: there is none, or it cannot be opened.
+    """
+    with reading_model(model) as path:
+        return TextModel.load(path)
+
+
+def engine_of(
+    model: TextModel, *, slots: int = 1, context: int, threads: int | None, weights: Precision
+) -> Engine:
+    """Make an engine, and say on standard error when its first step must be compiled."""
+    engine = Engine(model.parameters, slots=slots, context=context, threads=threads, weights=weights)
+    if engine.compiles_first:
+        typer.echo("note: steps of large models are compiled once, which takes some ten seconds", err=True)
+    return engine
