@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["START_S", "Worker"]
 
-START_S: Final = 600.0
+START_S: Final = 120.0
 """Seconds in which an engine is made."""
 
 _STORY_CHARS: Final = 160

@@ -68,7 +68,7 @@ class Asking:
             context=CONTEXT,
             step_timeout_s=STEP_S,
             prefill_tokens=self._random.choice((1, 8, 512)),
-            deadline_s=1_000.0,
+            deadline_s=10_000.0,
             trouble=self._trouble,
         )
 

@@ -76,7 +76,7 @@ class Following:
             queue=50,
             context=CONTEXT,
             step_timeout_s=5.0,
-            deadline_s=1_000.0,
+            deadline_s=10_000.0,
             follow=Path("run"),
             follow_s=0.5,
         )

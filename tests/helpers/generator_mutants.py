@@ -11,7 +11,7 @@ from crystalline.inference.editions import Shelf
 from crystalline.inference.follower import Follower
 from crystalline.inference.scheduler import Scheduler
 from crystalline.inference.worker import Worker
-from tests.helpers.asking import asking, crowd
+from tests.helpers.asking import asking
 from tests.helpers.following import following
 from tests.helpers.mutants import Change, Mutant
 
@@ -58,7 +58,7 @@ GENERATOR_MUTANTS: Final = (
     Mutant(
         "requests are forgotten with the engine that held them",
         asking,
-        (Change(Scheduler, "lost", "ends.append(", "self._end("),),
+        (Change(Scheduler, "lost", "ends.append(self._end(number, LOST, story))", "pass"),),
     ),
     Mutant(
         "a step that was lost is waited for",
@@ -82,11 +82,6 @@ GENERATOR_MUTANTS: Final = (
         "what the engine is not told to forget stays there",
         asking,
         (Change(Scheduler, "cancel", "self._left.append(number)", "pass"),),
-    ),
-    Mutant(
-        "callers who come all at once fill the mailbox that the worker tells its results to",
-        crowd,
-        (Change(Calls, "__init__", "Semaphore(SUBMITS_MAX)", "Semaphore(10_000)"),),
     ),
     Mutant(
         "weights are swapped within a request",

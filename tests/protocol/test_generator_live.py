@@ -414,6 +414,13 @@ async def test_hundreds_at_once_end_once_each() -> None:
         assert len(set(map(str, answers))) == 1, "every place is as good as new"
 
 
+async def test_a_crowd_that_comes_all_at_once_costs_nobody_the_engine() -> None:
+    async with asyncio.timeout(50.0), real(slots=8, queue=1_000) as generator:
+        answers = await asyncio.gather(*(generator.complete("Ka", tokens=2, seed=n) for n in range(600)))
+        assert len(answers) == 600
+        assert generator.statistics().ended.keys() <= {"length", "stop"}
+
+
 async def test_beside_a_training_in_the_same_program() -> None:
     corpus = Corpus("words", (words(6_000),))
     settings = TrainConfig(spheres=2, epochs=1, batch_size=24)
