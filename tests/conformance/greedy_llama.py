@@ -20,7 +20,7 @@ def main() -> int:
     model = Llama(
         wanted["path"],
         n_ctx=longest,
-        n_threads=wanted.get("threads", 2),
+        n_threads=wanted.get("threads", 1),
         type_k=GGML_TYPE_F32,  # float16 unless one says otherwise
         type_v=GGML_TYPE_F32,
         verbose=False,

@@ -20,7 +20,7 @@ import transformers
 
 def main() -> int:
     wanted = json.load(sys.stdin)
-    torch.set_num_threads(wanted.get("threads", 2))
+    torch.set_num_threads(wanted.get("threads", 1))
     folder = wanted["path"]
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype="float32")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)

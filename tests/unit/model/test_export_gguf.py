@@ -217,6 +217,4 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pyte
 def test_more_ends_than_llama_cpp_has_names_for_lose_the_last(tmp_path: Path) -> None:
     model = small_model(text=TextSettings(end_ids=(0, 5, 6, 7), end_token=END_OF_TEXT))
     write_gguf(tmp_path / "m", model, "f32")
-    assert open_model(tmp_path / "m").text == replace(
-        model.text, end_ids=(0, 5, 6), begin_token=END_OF_TEXT
-    )
+    assert open_model(tmp_path / "m").text == replace(model.text, end_ids=(0, 5, 6), begin_token=END_OF_TEXT)

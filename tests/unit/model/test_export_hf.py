@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, processors
 
 from crystalline.errors import OutputError
 from crystalline.model import LoadedModel, ModelConfig, RopeScaling, TextSettings, weights_sha256
@@ -50,9 +51,28 @@ def test_what_is_written_is_opened(tmp_path: Path, model: LoadedModel) -> None:
     found = open_model(tmp_path / "out")
     assert found.config == model.config
     assert weights_sha256(found.flat) == weights_sha256(model.flat)
-    assert found.tokenizer_json == model.tokenizer_json
     assert found.text == model.text
+    if model.text.begin_id is None:
+        assert found.tokenizer_json == model.tokenizer_json
     assert listing(tmp_path / "out") == sorted(HF_FILES)
+
+
+@pytest.mark.parametrize("model", [chat_model(), sentencepiece_model()], ids=["chat", "sentencepiece"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_tokenizer_itself_begins_a_text_where_the_model_wants_it(
+    tmp_path: Path,
+    model: LoadedModel,
+    cut: bool,  # noqa: FBT001  (a case, not a setting)
+) -> None:
+    """So that those begin it who go by the tokenizer alone; whatever it does behind that, it still does."""
+    tokenizer = Tokenizer.from_str(model.tokenizer_json)
+    if cut:
+        tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
+    write_hf(tmp_path / "out", replace(model, tokenizer_json=tokenizer.to_str()))
+    found = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
+    plain = tokenizer.encode("kadumi so", add_special_tokens=False).ids
+    assert found.encode("kadumi so").ids == [model.text.begin_id, *plain]
+    assert found.encode("kadumi so", add_special_tokens=False).ids == plain
 
 
 def test_written_twice_every_byte_is_the_same(tmp_path: Path) -> None:
