@@ -272,6 +272,13 @@ class Machine(RuleBasedStateMachine):
 
     def take(self, ends: list[End]) -> None:
         self.ends.update(end.number for end in ends)
+        self.forget_turns()
+
+    def forget_turns(self) -> None:
+        """Who has nothing to wait for has no turn."""
+        for caller in "abc":
+            if not self.still_waits(caller):
+                self.passed_over[caller] = 0
 
     @rule(
         caller=st.sampled_from("abc"),
@@ -320,14 +327,15 @@ class Machine(RuleBasedStateMachine):
         assert sum(read) <= self.PREFILL or len(read) == 1
         assert not set(plan.prefill) & set(plan.decode)
         assert set(plan.decode) == {number for number in self.engine if not self.to_prefill.get(number)}
+        self.forget_turns()
         self.step = plan or None
         assert self.to.working == bool(plan)
 
     def watch_turns(self, begun: str, waiting: set[str]) -> None:
         """Between two turns of a caller every other one has at most one."""
         for caller in waiting - {begun}:
-            self.passed_over[caller] += 1
-            assert self.passed_over[caller] < len("abc") or not self.still_waits(caller)
+            self.passed_over[caller] += self.still_waits(caller)
+            assert self.passed_over[caller] < len("abc")
         self.passed_over[begun] = 0
 
     def still_waits(self, caller: str) -> bool:
