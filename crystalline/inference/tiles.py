@@ -23,7 +23,7 @@ LANES: Final = 16
 
 _INDEX, _FLOAT = ir.IntType(64), ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, LANES)
-_AHEAD: Final = 512  # entries of a row that are fetched before they are needed
+_AHEAD: Final = 2  # tiles that are fetched before they are needed: the rows behind are read next
 _TO_READ, _KEEP, _DATA = 0, 3, 1  # what llvm.prefetch is told
 
 
@@ -77,12 +77,14 @@ class _Products:
         builder = self._builder
         whole = builder.and_(length, _INDEX(-LANES))
         zero = ir.Constant(_VECTOR, [0.0] * LANES)
-        partial = self._accumulate(_VECTOR, _INDEX(0), whole, LANES, zero)
+        partial = self._accumulate(_VECTOR, (_INDEX(0), whole), LANES, zero, length)
         folded = [self._fold(builder.load(sums)) for sums in partial]
-        total = self._accumulate(_FLOAT, whole, length, 1, folded)
+        total = self._accumulate(_FLOAT, (whole, length), 1, folded, length)
         return [builder.load(value) for value in total]
 
-    def _accumulate(self, kind: Any, begin: Any, end: Any, step: int, initial: Any) -> list[Any]:
+    def _accumulate(
+        self, kind: Any, entries: tuple[Any, Any], step: int, initial: Any, length: Any
+    ) -> list[Any]:
         """Add products of `kind` at a time onto what the sums were."""
         builder, pairs = self._builder, len(self._weights) * len(self._inputs)
         starts = initial if isinstance(initial, list) else [initial] * pairs
@@ -90,11 +92,11 @@ class _Products:
         multiply_add = _intrinsic(
             builder, "llvm.fmuladd." + ("v16f32" if kind is _VECTOR else "f32"), kind, 3
         )
-        with cgutils.for_range_slice(builder, begin, end, _INDEX(step)) as (k, _):
+        with cgutils.for_range_slice(builder, *entries, _INDEX(step)) as (k, _):
             inputs = [self._load(pointer, k, kind) for pointer in self._inputs]
             for i, pointer in enumerate(self._weights):
                 if kind is _VECTOR:
-                    self._fetch_ahead(pointer, k)
+                    self._fetch_ahead(pointer, k, length)
                 weight = self._load(pointer, k, kind)
                 for j, value in enumerate(inputs):
                     place = sums[i * len(inputs) + j]
@@ -112,11 +114,12 @@ class _Products:
         integers = ir.VectorType(ir.IntType(32), LANES) if kind is _VECTOR else ir.IntType(32)
         return builder.sitofp(builder.sext(value, integers), kind)
 
-    def _fetch_ahead(self, pointer: Any, k: Any) -> None:
+    def _fetch_ahead(self, pointer: Any, k: Any, length: Any) -> None:
         builder, byte, number = self._builder, ir.IntType(8).as_pointer(), ir.IntType(32)
         signature = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
         fetch = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
-        place = builder.gep(pointer, [builder.add(k, _INDEX(_AHEAD))])  # harmless past the end
+        rows = builder.mul(length, _INDEX(_AHEAD * len(self._weights)))
+        place = builder.gep(pointer, [builder.add(k, rows)])  # harmless past the end
         builder.call(fetch, [builder.bitcast(place, byte), number(_TO_READ), number(_KEEP), number(_DATA)])
 
     def _fold(self, sums: Any) -> Any:
