@@ -18,7 +18,7 @@ import numpy as np
 from crystalline.inference.machine import count, counted, exp, jit, let_others
 from crystalline.inference.tiles import tile
 
-__all__ = ["COUNTERS_PER_PHASE", "PHASES_PER_LAYER", "step"]
+__all__ = ["COUNTERS_PER_PHASE", "PHASES_PER_LAYER", "dequantise", "rows_of", "step"]
 
 PHASES_PER_LAYER = 5
 """Projections to heads, attention, its output, the gate, the feed-forward output. The head is one more."""
@@ -103,7 +103,7 @@ def _rows_of_many(weight: Any, first: Any, last: Any, x: Any, n: Any, out: Any) 
 
 
 @jit
-def _rows(weight: Any, scales: Any, first: Any, last: Any, x: Any, n: Any, out: Any) -> None:
+def rows_of(weight: Any, scales: Any, first: Any, last: Any, x: Any, n: Any, out: Any) -> None:
     """out[:n, first:last] = x[:n] weight[first:last]^T, each row times its scale where there are any.
 
     `x` and `out` have rows to spare, up to a multiple of four, that tiles may read and write.
@@ -119,6 +119,15 @@ def _rows(weight: Any, scales: Any, first: Any, last: Any, x: Any, n: Any, out: 
         for s in range(n):
             for r in range(first, last):
                 out[s, r] *= scales[r]
+
+
+@jit
+def dequantise(entries: Any, scales: Any, first: Any, last: Any, out: Any) -> None:
+    """Rows [first, last) of a matrix of int8, each times its scale."""
+    for r in range(first, last):
+        row, scale, to = entries[r], scales[r], out[r]
+        for i in range(row.shape[0]):
+            to[i] = np.float32(row[i]) * scale
 
 
 @jit
@@ -241,7 +250,7 @@ def _product(
     chunk = _take(counters, phase, chunks)
     while chunk >= 0:
         first, last = chunk * size, min(rows, (chunk + 1) * size)
-        _rows(weight, scales, first, last, x, n, out)
+        rows_of(weight, scales, first, last, x, n, out)
         if residual.shape[0]:
             for s in range(n):
                 for i in range(first, last):
@@ -304,8 +313,8 @@ def _gates(
     chunk = _take(counters, phase, chunks)
     while chunk >= 0:
         first, last = chunk * size, min(F, (chunk + 1) * size)
-        _rows(weight, scales, first, last, x, n, gate_up)
-        _rows(weight, scales, F + first, F + last, x, n, gate_up)
+        rows_of(weight, scales, first, last, x, n, gate_up)
+        rows_of(weight, scales, F + first, F + last, x, n, gate_up)
         _gate(gate_up, n, first, last, activated)
         _finish(counters, phase)
         chunk = _take(counters, phase, chunks)

@@ -7,17 +7,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crystalline.inference.compiled import COUNTERS_PER_PHASE, PHASES_PER_LAYER, step
+from crystalline.inference.compiled import (
+    COUNTERS_PER_PHASE,
+    PHASES_PER_LAYER,
+    dequantise,
+    rows_of,
+    step,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from crystalline.inference.cache import KeyValueCache
     from crystalline.inference.crew import Crew
-    from crystalline.inference.weights import Weights
+    from crystalline.inference.weights import Matrix, Weights
     from crystalline.kernels.arrays import Floats
 
-__all__ = ["CompiledDecoder", "is_kept"]
+__all__ = ["CompiledDecoder", "CompiledProducts", "is_kept"]
 
 _TILE = 4  # streams that a tile may touch at once
 
@@ -26,6 +32,28 @@ def is_kept() -> bool:
     """Whether an earlier process has compiled the step, for some precision, and it was kept."""
     place = step.stats.cache_path
     return place is not None and any(Path(place).glob("compiled.step-*.nbi"))
+
+
+class CompiledProducts:
+    """Products of a few tokens with a whole matrix, without the copies that a BLAS makes of it."""
+
+    tokens_max = 64
+    """More than these numpy multiplies faster."""
+
+    def product(self, x: Floats, n: int, matrix: Matrix, *, out: Floats) -> None:
+        """out[:n] = x[:n] matrix^T; both have rows to spare, up to a multiple of four.
+
+        Args:
+            x: (n or more, I).
+            n: tokens.
+            matrix: (O, I).
+            out: (n or more, O).
+        """
+        rows_of(matrix.entries, matrix.scales, 0, len(matrix.entries), x, n, out)
+
+    def restore(self, matrix: Matrix, rows: slice, *, out: Floats) -> None:
+        """Write some rows of an int8 matrix as float32 into `out`, (O, I)."""
+        dequantise(matrix.entries, matrix.scales, rows.start, rows.stop, out)
 
 
 class CompiledDecoder:

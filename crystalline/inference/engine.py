@@ -98,7 +98,8 @@ class Engine:
             for table in rotary_tables(self.context, config.head_dim, config.rope_theta, config.rope_scaling)
         )
         self._crew = Crew(self.threads)
-        self._prefill = Prefill(self._weights, self._cache, cos, sin, self._crew)
+        products = None if self.backend == "numpy" else _compiled().CompiledProducts()
+        self._prefill = Prefill(self._weights, self._cache, cos, sin, self._crew, products)
         self._decode: Callable[[Sequence[int], Sequence[int]], Floats] = (
             NumpyDecoder(self._weights, self._cache, cos, sin)
             if self.backend == "numpy"

@@ -9,6 +9,7 @@ import numpy as np
 from crystalline.model import LayerParameters
 
 if TYPE_CHECKING:
+    from crystalline.inference.decode_compiled import CompiledProducts
     from crystalline.inference.weights import LayerWeights, Matrix, Weights
     from crystalline.kernels.arrays import Floats
     from crystalline.model import ModelConfig
@@ -44,10 +45,11 @@ class PlainLayers:
     Args:
         weights: of the model.
         threads: that fill together.
+        products: that restore rows faster than numpy; None for numpy.
     """
 
-    def __init__(self, weights: Weights, threads: int) -> None:
-        self._weights, self._threads = weights, threads
+    def __init__(self, weights: Weights, threads: int, products: CompiledProducts | None) -> None:
+        self._weights, self._threads, self._products = weights, threads, products
         # Two sets in turn: a thread may fill the next layer while others still read this one.
         sets = 2 if weights.precision == "int8" else 0
         self._sets = [_empty(weights.config) for _ in range(sets)]
@@ -62,7 +64,10 @@ class PlainLayers:
         for matrix, plain in zip(_matrices(self._weights.layers[index]), self._sets[index % 2], strict=True):
             rows = len(plain)
             own = slice(rows * rank // self._threads, rows * (rank + 1) // self._threads)
-            np.multiply(matrix.entries[own], matrix.scales[own, None], out=plain[own])
+            if self._products is not None:
+                self._products.restore(matrix, own, out=plain)
+            else:
+                np.multiply(matrix.entries[own], matrix.scales[own, None], out=plain[own])
         return True
 
     def __getitem__(self, index: int) -> LayerParameters:

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from crystalline.inference.cache import KeyValueCache
     from crystalline.inference.crew import Crew
-    from crystalline.inference.weights import Weights
+    from crystalline.inference.decode_compiled import CompiledProducts
+    from crystalline.inference.weights import Matrix, Weights
     from crystalline.kernels.arrays import Floats
-    from crystalline.model import LayerParameters, ModelConfig
+    from crystalline.model import ModelConfig
 
 __all__ = ["Prefill"]
 
@@ -29,6 +30,8 @@ _CHUNK_MAX: Final = 256
 """Tokens that one thread takes through a layer at a time: enough that reading the weights does not count."""
 
 _CHUNK_STEP: Final = 16
+
+_SPARE: Final = 4
 
 _SCORES_MAX: Final = 1024 * 1024
 """Of attention at a time, for one key head: what stays near the core."""
@@ -47,11 +50,22 @@ class Prefill:
         cos: (context, d/2).
         sin: (context, d/2).
         crew: the threads.
+        products: for chunks of a few tokens; None multiplies them by numpy, too.
     """
 
-    def __init__(self, weights: Weights, cache: KeyValueCache, cos: Floats, sin: Floats, crew: Crew) -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        cache: KeyValueCache,
+        cos: Floats,
+        sin: Floats,
+        crew: Crew,
+        products: CompiledProducts | None = None,
+    ) -> None:
         self._weights, self._cache, self._crew = weights, cache, crew
         self._cos, self._sin = cos, sin
+        self._products = products
+        self._plain = PlainLayers(weights, crew.threads, products)
 
     def __call__(self, slot: int, ids: Sequence[int]) -> Floats:
         """Forget what the slot held, and take in these tokens.
@@ -69,20 +83,20 @@ class Prefill:
         self._cache.lengths[slot] = 0
         chunks = _chunks(T)
         x = weights.embedding.rows(np.asarray(ids)).copy()  # (T, D)
-        met, plain = Barrier(threads), PlainLayers(weights, threads)
+        met = Barrier(threads)
+        filled = any(not self._is_small(chunk.stop - chunk.start) for chunk in chunks)
 
         def part(rank: int) -> None:
             own = chunks[rank::threads]
             scratch = _Scratch.make(config, max((chunk.stop - chunk.start for chunk in own), default=0))
             try:
                 for index in range(config.layers):
-                    if plain.fill(index, rank):
+                    if filled and self._plain.fill(index, rank):
                         met.wait()
-                    layer = plain[index]
-                    queries = [self._heads(index, slot, chunk, x[chunk], layer, scratch) for chunk in own]
+                    queries = [self._heads(index, slot, chunk, x[chunk], scratch) for chunk in own]
                     met.wait()
                     for chunk, q in zip(own, queries, strict=True):
-                        self._rest(index, slot, chunk, q, x[chunk], layer, scratch)
+                        self._rest(index, slot, chunk, q, x[chunk], scratch)
             except BaseException:
                 met.abort()  # nobody must wait for this thread
                 raise
@@ -96,16 +110,23 @@ class Prefill:
         after_last: Floats = logits[0]
         return after_last
 
-    def _heads(
-        self, index: int, slot: int, chunk: slice, x: Floats, layer: LayerParameters, scratch: _Scratch
-    ) -> Floats:
+    def _is_small(self, tokens: int) -> bool:
+        return self._products is not None and tokens <= self._products.tokens_max
+
+    def _product(self, x: Floats, n: int, matrix: Matrix, plain: Floats, *, out: Floats) -> None:
+        """out[:n] = x[:n] matrix^T, of which `plain` is the same in float32."""
+        if self._products is not None and self._is_small(n):
+            self._products.product(x, n, matrix, out=out)
+        else:
+            linear(x[:n], plain, out=out[:n])
+
+    def _heads(self, index: int, slot: int, chunk: slice, x: Floats, scratch: _Scratch) -> Floats:
         """Queries of a chunk, (H, t, d), new; its keys and values go into the cache."""
-        config, t = self._weights.config, len(x)
+        config, t, layer = self._weights.config, len(x), self._weights.layers[index]
         H, K, d = config.heads, config.key_value_heads, config.head_dim
-        normed, qkv = scratch.normed[:t], scratch.qkv[:t]
-        rms_norm(x, layer.attention_norm, eps=config.norm_eps, out=normed, inv_rms=scratch.inv_rms[:t])
-        linear(normed, layer.qkv, out=qkv)
-        heads = qkv.reshape(t, H + 2 * K, d).transpose(1, 0, 2)
+        self._norm(x, layer.attention_norm, scratch)
+        self._product(scratch.normed, t, layer.qkv, self._plain[index].qkv, out=scratch.qkv)
+        heads = scratch.qkv[:t].reshape(t, H + 2 * K, d).transpose(1, 0, 2)
         turned = _turned(heads[: H + K], self._cos[chunk], self._sin[chunk])
         self._cache.keys[index, slot, :, chunk] = turned[H:]
         self._cache.values[index, slot, :, chunk] = heads[H + K :]
@@ -118,24 +139,29 @@ class Prefill:
         chunk: slice,
         queries: Floats,
         x: Floats,
-        layer: LayerParameters,
         scratch: _Scratch,
     ) -> None:
         """Add attention to all positions up to each one's own, and the feed-forward layer, to `x`."""
-        config, t = self._weights.config, len(x)
-        context, normed, projected = scratch.context[:t], scratch.normed[:t], scratch.projected[:t]
+        config, t, layer = self._weights.config, len(x), self._weights.layers[index]
+        plain, context = self._plain[index], scratch.context[:t]
         keys = self._cache.keys[index, slot, :, : chunk.stop]
         values = self._cache.values[index, slot, :, : chunk.stop]
         _attention(queries, keys, values, out=context.reshape(t, config.heads, -1).transpose(1, 0, 2))
-        linear(context, layer.o_proj, out=projected)
-        x += projected
-        rms_norm(x, layer.mlp_norm, eps=config.norm_eps, out=normed, inv_rms=scratch.inv_rms[:t])
-        gate_up, activated = scratch.gate_up[:t], scratch.activated[:t]
-        linear(normed, layer.gate_up, out=gate_up)
-        gate, up = np.split(gate_up, 2, axis=1)
+        self._product(scratch.context, t, layer.o_proj, plain.o_proj, out=scratch.projected)
+        x += scratch.projected[:t]
+        self._norm(x, layer.mlp_norm, scratch)
+        self._product(scratch.normed, t, layer.gate_up, plain.gate_up, out=scratch.gate_up)
+        gate, up = np.split(scratch.gate_up[:t], 2, axis=1)
+        activated = scratch.activated[:t]
         swiglu(gate, up, out=activated, sigmoid=activated)
-        linear(activated, layer.down_proj, out=projected)
-        x += projected
+        self._product(scratch.activated, t, layer.down_proj, plain.down_proj, out=scratch.projected)
+        x += scratch.projected[:t]
+
+    def _norm(self, x: Floats, gain: Floats, scratch: _Scratch) -> None:
+        t = len(x)
+        rms_norm(
+            x, gain, eps=self._weights.config.norm_eps, out=scratch.normed[:t], inv_rms=scratch.inv_rms[:t]
+        )
 
 
 def _chunks(T: int) -> list[slice]:
@@ -146,7 +172,7 @@ def _chunks(T: int) -> list[slice]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scratch:
-    """Activations of one chunk of at most t tokens."""
+    """Activations of one chunk; t is a multiple of four, because products may touch rows behind the last."""
 
     normed: Floats  # (t, D)
     inv_rms: Floats  # (t,)
@@ -160,11 +186,11 @@ class _Scratch:
     def make(cls, config: ModelConfig, t: int) -> _Scratch:
         D, F, attended = config.dim, config.feed_forward_dim, config.heads * config.head_dim
         heads = attended + 2 * config.key_value_heads * config.head_dim
-        widths = (heads, attended, D, 2 * F, F)
+        widths, rows = (heads, attended, D, 2 * F, F), -(-t // _SPARE) * _SPARE
         return cls(
-            np.empty((t, D), np.float32),
-            np.empty(t, np.float32),
-            *(np.empty((t, width), np.float32) for width in widths),
+            np.zeros((rows, D), np.float32),
+            np.empty(rows, np.float32),
+            *(np.zeros((rows, width), np.float32) for width in widths),
         )
 
 
