@@ -4,7 +4,7 @@ usage: python tests/benchmarks/generation/ours.py MODEL [--weights float32|int8]
 
 Prints one JSON object: seconds of each prefill, of each step with one stream and with eight, through the
 engine alone; and of whole requests, one and eight at once, through a `Generator`, sampled. Beside them the
-bytes of weights that a step reads, and how fast this process can read memory.
+bytes of weights that a step reads, and how fast this process read memory right before each step.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from crystalline.bench.limits import Effort, trials
 from crystalline.inference import Engine, Generator, TextModel
+from crystalline.inference.crew import Crew
 from crystalline.kernels.blas import arithmetic
 from tests.benchmarks.generation.work import Work, add_work, work_of
 from tests.benchmarks.speed.lifeline import end_with_parent
@@ -33,25 +33,32 @@ from tests.benchmarks.speed.lifeline import end_with_parent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from crystalline.kernels.arrays import Floats
 
 _ARRAY_BYTES: Final = 256 * 1024 * 1024
-_ROWS: Final = 4096  # of a product that only reads: one call, and no more than a result a row to write
+_ROW: Final = 1024  # entries
 
 
-def reading_gbps(threads: int) -> float:
-    """How fast all threads together read memory, in 1e9 bytes a second; the best of several trials."""
-    floats = _ARRAY_BYTES // 4 // threads
-    parts = [np.ones(floats // _ROWS * _ROWS, np.float32).reshape(-1, _ROWS) for _ in range(threads)]
-    x = np.ones(_ROWS, np.float32)
-    results = [np.empty(len(part), np.float32) for part in parts]
-    works = [partial(_product, part, x, out) for part, out in zip(parts, results, strict=True)]
-    best = max(trial.rate for trial in trials(works, Effort(trials=10, window_s=0.2)))
-    return best * parts[0].nbytes / 1e9
+class Reading:
+    """All threads read memory at once, each its own part: the limit of a step that reads every weight once.
 
+    Args:
+        threads: that read.
+    """
 
-def _product(matrix: Floats, x: Floats, out: Floats) -> None:
-    np.dot(matrix, x, out=out)
+    def __init__(self, threads: int) -> None:
+        floats = _ARRAY_BYTES // 4 // threads
+        self._parts = [np.ones(floats // _ROW * _ROW, np.float32).reshape(-1, _ROW) for _ in range(threads)]
+        self._x = np.ones(_ROW, np.float32)
+        self._results = [np.empty(len(part), np.float32) for part in self._parts]
+        self._crew = Crew(threads)
+
+    def gbps(self) -> float:
+        """Read everything once; 1e9 bytes a second."""
+        return sum(part.nbytes for part in self._parts) / spent_s(lambda: self._crew.run(self._read)) / 1e9
+
+    def _read(self, rank: int) -> None:
+        # A product that only reads: one call, and no more than a result a row to write.
+        np.dot(self._parts[rank], self._x, out=self._results[rank])
 
 
 def spent_s(call: Callable[[], Any]) -> float:
@@ -61,21 +68,23 @@ def spent_s(call: Callable[[], Any]) -> float:
     return time.perf_counter() - begun_s
 
 
-def of_engine(engine: Engine, work: Work) -> dict[str, list[float]]:
-    """Seconds of prefills and steps."""
+def of_engine(engine: Engine, work: Work, reading: Reading) -> dict[str, list[float]]:
+    """Seconds of prefills and steps, and how fast memory was read before each step of one stream."""
     prompt = work.ids(work.prefill)
     engine.prefill(0, prompt)  # what is compiled, and memory that was never used, do not count
     prefill_s = [spent_s(partial(engine.prefill, 0, prompt)) for _ in range(work.prefills)]
-    found = {"prefill_s": prefill_s}
+    found: dict[str, list[float]] = {"prefill_s": prefill_s, "reading_gbps": []}
     for name, streams in (("one_s", 1), ("eight_s", work.streams)):
         slots = list(range(streams))
         for slot in slots:
             engine.prefill(slot, work.ids(work.prompt))
-        steps = [
-            spent_s(partial(engine.decode, slots, [token] * streams))
-            for token in work.ids(work.warm + work.steps)
-        ]
-        found[name] = steps[work.warm :]
+        seconds = []
+        for token in work.ids(work.warm + work.steps):
+            if streams == 1:
+                found["reading_gbps"].append(reading.gbps())
+            seconds.append(spent_s(partial(engine.decode, slots, [token] * streams)))
+        found[name] = seconds[work.warm :]
+    del found["reading_gbps"][: work.warm]
     return found
 
 
@@ -87,7 +96,7 @@ async def of_generator(model: TextModel, work: Work, **settings: Any) -> dict[st
 
         async def request(seed: int) -> int:
             done = await generator.complete(
-                work.ids(work.prompt), tokens=work.steps, seed=seed, deadline_s=600.0
+                work.ids(work.prompt), tokens=work.drawn, seed=seed, deadline_s=600.0
             )
             return len(done.ids)
 
@@ -111,7 +120,6 @@ def main() -> None:
         end_with_parent()
     work, model = work_of(options), TextModel.load(options.model)
     with threadpool_limits(1, user_api="blas"):
-        gbps = reading_gbps(options.threads)
         with Engine(
             model.parameters,
             slots=work.streams,
@@ -119,11 +127,10 @@ def main() -> None:
             threads=options.threads,
             weights=options.weights,
         ) as engine:
-            found: dict[str, Any] = of_engine(engine, work)
+            found: dict[str, Any] = of_engine(engine, work, Reading(options.threads))
             about = {"backend": engine.backend, "weight_bytes": engine.weight_bytes}
         found |= asyncio.run(of_generator(model, work, weights=options.weights, threads=options.threads))
-        gbps = max(gbps, reading_gbps(options.threads))
-    print(json.dumps({**found, **about, "reading_gbps": gbps, "arithmetic": arithmetic()}))
+    print(json.dumps({**found, **about, "arithmetic": arithmetic()}))
 
 
 if __name__ == "__main__":

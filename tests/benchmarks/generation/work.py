@@ -21,6 +21,7 @@ class Work:
         prefills: how often it is read, the first time apart.
         prompt: tokens before the steps.
         steps: that count, of one token for each stream.
+        drawn: tokens of a whole request.
         warm: steps before them.
         streams: of the steps with several.
         vocab_size: ids are below it.
@@ -30,6 +31,7 @@ class Work:
     prefills: int = 3
     prompt: int = 32
     steps: int = 48
+    drawn: int = 128
     warm: int = 4
     streams: int = 8
     vocab_size: int = 49_152
@@ -37,7 +39,7 @@ class Work:
     @property
     def context(self) -> int:
         """Positions that a text needs."""
-        return max(self.prefill, self.prompt + self.warm + self.steps) + 1
+        return max(self.prefill, self.prompt + max(self.warm + self.steps, self.drawn)) + 1
 
     def ids(self, count: int) -> list[int]:
         """Ids that mean nothing, the same every time."""
