@@ -38,7 +38,9 @@ train: $(VENV)/.installed
 test: spin check $(VENV)/.installed-conformance
 	$(BIN)/python tests/conformance/make_fixtures.py --check
 	$(BIN)/python tests/conformance/check_transformers.py
+	$(BIN)/python tests/conformance/check_sampling.py
 	$(BIN)/python tests/conformance/check_engine.py
+	$(BIN)/python tests/conformance/check_models.py --kinds --without llama --tokens 40
 	$(BIN)/python tests/conformance/check_tensorboard.py
 	$(BIN)/python tests/conformance/check_chat.py --templates-only
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
