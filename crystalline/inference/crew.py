@@ -28,6 +28,7 @@ class Crew:
             SimpleQueue() for _ in range(threads - 1)
         ]
         self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._at_work = False
         for rank, work in enumerate(self._work, start=1):
             thread = threading.Thread(
                 target=_serve, args=(rank, work, self._ended), name=f"crystalline-crew-{rank}", daemon=True
@@ -40,24 +41,41 @@ class Crew:
         A part must end when others fail: what they wait for must fail, too.
 
         Raises:
-            BaseException: what the caller's part raised, or else another thread's.
+            BaseException: what the caller's part raised, or else another thread's; a `BrokenBarrierError`, by
+                which a thread only says that another one has failed, if there is nothing else.
+            RuntimeError: Ctrl-C came while an earlier piece of work was handed out or waited for: some of its
+                threads may still be at it.
         """
+        if self._at_work:
+            raise RuntimeError("the work before this was interrupted and may go on: make another engine")
+        self._at_work = True
         for work in self._work:
             work.put(part)
-        error: BaseException | None = None
+        errors: list[BaseException | None] = []
         try:
             part(0)
-        finally:
-            for _ in self._work:
-                error = self._ended.get() or error
-        if error is not None:
-            raise error
+        except BaseException as error:  # noqa: BLE001  (raised below, when all have ended)
+            errors.append(error)
+        errors += [self._ended.get() for _ in self._work]
+        self._at_work = False
+        _raise_first(errors)
 
     def close(self) -> None:
         """End the threads after the work they have; a second call does nothing."""
         for work in self._work:
             work.put(None)
         self._work = []
+
+
+def _raise_first(errors: list[BaseException | None]) -> None:
+    raised = [error for error in errors if error is not None]
+    raised.sort(key=lambda error: isinstance(error, threading.BrokenBarrierError))
+    if raised:
+        try:
+            raise raised[0]
+        finally:
+            errors.clear()  # an error holds the frames that it went through, and they held it
+            raised.clear()
 
 
 def _serve(
