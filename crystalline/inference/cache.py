@@ -43,7 +43,7 @@ class KeyValueCache:
             # Not zeros: numpy would write them itself where it asks for large pages.
             self.keys: Floats = np.empty(shape, np.float32)
             self.values: Floats = np.empty(shape, np.float32)
-        except MemoryError:
+        except (MemoryError, ValueError):  # the second where the number of entries is no size at all
             wanted_mib = 2 * 4 * np.prod(shape, dtype=float) / 2**20
             raise SettingError(
                 f"{slots} slots of {context} positions take {wanted_mib:,.0f} MiB, more than there is: "

@@ -33,6 +33,8 @@ CONTEXT_MAX: Final = 8192
 
 _THREADS_MAX: Final = 8
 
+_THREADS_LIMIT: Final = 256
+
 _COMPILED_MIN_BYTES: Final = 16 * 1024 * 1024
 """A step over so many takes numpy a millisecond or two; to load the compiled one takes half a second."""
 
@@ -53,7 +55,7 @@ class Engine:
         parameters: float32 weights; only read.
         slots: texts at once, >= 1.
         context: most positions of a text; None for the model's, at most `CONTEXT_MAX`.
-        threads: that compute, >= 1; None for one a core, at most 8.
+        threads: that compute, 1 to 256; None for one a core, at most 8.
         weights: what the matrices are read as: `float32`, or `int8` with a scale for each row.
         backend: `compiled` needs numba, `numpy` does not. Their logits differ in the last bits. `auto` takes
             the first if it is there and the model is large enough to make up for the time it takes to load.
@@ -90,6 +92,8 @@ class Engine:
                 f"context is {context}, but the model was made for {config.seq_len} positions: choose fewer"
             )
         self.threads = _positive("threads", _cores() if threads is None else threads)
+        if self.threads > _THREADS_LIMIT:
+            raise SettingError(f"threads is {threads}: choose at most {_THREADS_LIMIT}, one a core is best")
         self._weights = Weights(parameters, weights)
         self.backend = _resolved(backend, self._weights.nbytes)
         self._cache = KeyValueCache(config, self.slots, self.context)
@@ -97,14 +101,18 @@ class Engine:
             np.ascontiguousarray(table.T, np.float32)
             for table in rotary_tables(self.context, config.head_dim, config.rope_theta, config.rope_scaling)
         )
-        self._crew = Crew(self.threads)
         products = None if self.backend == "numpy" else _compiled().CompiledProducts()
-        self._prefill = Prefill(self._weights, self._cache, cos, sin, self._crew, products)
-        self._decode: Callable[[Sequence[int], Sequence[int]], Floats] = (
-            NumpyDecoder(self._weights, self._cache, cos, sin)
-            if self.backend == "numpy"
-            else _compiled().CompiledDecoder(self._weights, self._cache, cos, sin, self._crew)
-        )
+        self._crew = Crew(self.threads)
+        try:
+            self._prefill = Prefill(self._weights, self._cache, cos, sin, self._crew, products)
+            self._decode: Callable[[Sequence[int], Sequence[int]], Floats] = (
+                NumpyDecoder(self._weights, self._cache, cos, sin)
+                if self.backend == "numpy"
+                else _compiled().CompiledDecoder(self._weights, self._cache, cos, sin, self._crew)
+            )
+        except BaseException:  # there may be no memory for what they compute with
+            self._crew.close()
+            raise
 
     def __enter__(self) -> Self:
         return self

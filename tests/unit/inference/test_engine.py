@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from crystalline.errors import SettingError
 from crystalline.inference import crew as crew_module
+from crystalline.inference import decode_compiled
 from crystalline.inference import engine as engine_module
 from crystalline.inference.engine import CONTEXT_MAX, Engine
 from crystalline.inference.prefill import Prefill
@@ -174,7 +177,7 @@ def test_a_prefill_that_fails_in_a_thread_leaves_an_empty_slot_and_a_usable_engi
             rest(self, index, *args)
 
         monkeypatch.setattr(Prefill, "_rest", failing)
-        with pytest.raises((FloatingPointError, RuntimeError)):
+        with pytest.raises(FloatingPointError, match="a kernel failed"):
             engine.prefill(0, ids)
         assert engine.length(0) == 0
         monkeypatch.undo()
@@ -205,14 +208,32 @@ def test_automatic_backend_is_compiled_for_large_models_where_numba_is(
         ({"context": 0}, "context is 0"),
         ({"context": 13}, "made for 12 positions"),
         ({"threads": -1}, "threads is -1"),
+        ({"threads": 257}, "threads is 257: choose at most 256"),
         ({"weights": "int4"}, "weights is 'int4'"),
         ({"backend": "torch"}, "backend is 'torch'"),
         ({"slots": 2**40}, "choose fewer slots or a shorter context"),
+        ({"slots": 2**60}, "choose fewer slots or a shorter context"),
+        ({"slots": 2**70}, "choose fewer slots or a shorter context"),
     ],
 )
 def test_impossible_settings_are_refused(settings: Any, message: str) -> None:
     with pytest.raises(SettingError, match=message):
         Engine(model(TIED), **settings)
+
+
+def test_an_engine_without_memory_for_its_steps_leaves_no_threads_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crews: list[crew_module.Crew] = []
+
+    def no_memory(*arguments: Any) -> None:
+        crews.append(arguments[-1])
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(decode_compiled, "CompiledDecoder", no_memory)
+    with pytest.raises(MemoryError, match="no room"):
+        Engine(model(TIED), threads=3, backend="compiled")
+    assert not crews[0]._work, "they were told to end"
 
 
 def test_the_context_is_the_models_unless_that_is_very_long() -> None:
@@ -282,3 +303,36 @@ class TestCrew:
         crew.run(ended.append)  # the crew goes on
         crew.close()
         assert len(ended) == 6
+
+    def test_a_thread_that_only_says_that_another_failed_is_not_what_is_raised(self) -> None:
+        crew = crew_module.Crew(2)
+        met = threading.Barrier(2)
+
+        def part(rank: int) -> None:
+            if rank == 0:
+                met.wait()
+            met.abort()
+            raise MemoryError("no room")
+
+        with pytest.raises(MemoryError, match="no room"):
+            crew.run(part)
+        crew.close()
+
+    def test_work_that_was_interrupted_twice_is_not_taken_for_the_next(self) -> None:
+        crew = crew_module.Crew(2)
+        interrupted, done = threading.Event(), threading.Event()
+
+        def part(rank: int) -> None:
+            if rank == 1:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                interrupted.wait(20.0)
+                done.set()
+
+        with pytest.raises(KeyboardInterrupt):
+            crew.run(part)
+        assert not done.is_set(), "it came while the other thread was waited for"
+        with pytest.raises(RuntimeError, match="interrupted and may go on: make another engine"):
+            crew.run(part)
+        interrupted.set()
+        assert done.wait(20.0)
+        crew.close()
