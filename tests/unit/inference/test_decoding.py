@@ -118,6 +118,27 @@ def test_bytes_that_are_no_character_take_nothing_back() -> None:
     assert "".join(pieces_of(SPACES, ids)) == "☃\ufffd cat"
 
 
+@pytest.mark.parametrize("tokenizer", [BYTES, SPACES])
+def test_bytes_without_end_that_are_no_character_come_out_and_are_not_decoded_again_and_again(
+    tokenizer: Tokenizer,
+) -> None:
+    no_beginning = tokenizer.encode("☃").ids[-1] if tokenizer is BYTES else bytes_of("☃")[-1]
+    decoder = Decoder(tokenizer)
+    pieces = [decoder.step(no_beginning) for _ in range(300)]
+    assert len("".join(pieces)) > 200
+    assert set("".join(pieces)) == {"\ufffd"}
+    assert len(decoder._held) < 70
+    the = BYTES.encode("the").ids if tokenizer is BYTES else [THE]
+    assert "".join(decoder.step(token) for token in the).endswith("the")
+
+
+def test_special_tokens_without_end_are_not_decoded_again_and_again() -> None:
+    decoder = Decoder(SPACES, [THE])
+    assert [decoder.step(0) for _ in range(300)] == [""] * 300
+    assert len(decoder._held) < 70
+    assert "".join(decoder.step(token) for token in [CAT, *[0] * 62, *bytes_of("☃")]) == " cat☃"
+
+
 def test_special_tokens_are_no_text() -> None:
     assert "".join(pieces_of(SPACES, [0, THE, 0, CAT, 0])) == "the cat"
     assert "".join(pieces_of(SPACES, [*bytes_of("☃")[:1], 0, *bytes_of("☃")[1:]])) == "☃"
