@@ -94,6 +94,8 @@ def ask(
     overflow: Overflow,
 ) -> Request:
     """The request that a prompt makes of a model; arguments and errors are those of `stream`."""
+    if isinstance(prompt, bytes | bytearray | memoryview):  # whose items would pass for token ids
+        raise SettingError("the prompt is bytes: decode them to a text, or give a list of token ids")
     ids = tuple(model.encode(prompt) if isinstance(prompt, str) else prompt)
     if unknown := [token for token in ids if not 0 <= token < model.config.vocab_size]:
         raise SettingError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Literal, TypeAlias
 
 from crystalline.errors import SettingError
@@ -66,6 +67,7 @@ class Request:
     overflow: Overflow = "refuse"
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         if not self.prompt:
             raise SettingError("the prompt has no tokens: give it at least one")
         if min(self.prompt) < 0:
@@ -82,6 +84,14 @@ class Request:
             raise SettingError(f"logprobs is {self.logprobs}: choose 0 to {LOGPROBS_MAX}, or none")
         if self.overflow not in {"refuse", "slide"}:
             raise SettingError(f"overflow is {self.overflow!r}: choose 'refuse' or 'slide'")
+
+    def _check_kinds(self) -> None:
+        for name in ("tokens", "seed", "logprobs"):
+            value = getattr(self, name)
+            if not isinstance(value, Integral) and (name, value) != ("logprobs", None):
+                raise SettingError(f"{name} is {value!r}: choose a whole number")
+        if not all(isinstance(text, str) for text in self.stop):
+            raise SettingError(f"stop is {self.stop!r}: choose texts")
 
 
 @dataclass(frozen=True, slots=True)

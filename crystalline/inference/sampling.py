@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,8 @@ __all__ = ["SamplingOptions", "likeliest", "probabilities", "sample"]
 _BLOCK = 256  # weights that are added up as one when a token is looked for
 
 _TEMPERATURE_MIN = 1e-30  # float32 holds it and what is divided by it; below it nothing changes any more
+
+_LARGEST = 2**63 - 1  # whole numbers beyond have no place in a message
 
 _PENALTY_MIN, _PENALTY_MAX = 0.01, 100  # far beyond any use
 
@@ -62,6 +65,7 @@ class SamplingOptions:
     repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         if not (math.isfinite(self.temperature) and self.temperature >= 0.0):
             raise SettingError(f"temperature is {self.temperature}: choose a finite number >= 0")
         if self.top_k < 0:
@@ -75,6 +79,18 @@ class SamplingOptions:
                 f"repetition_penalty is {self.repetition_penalty}: choose a number in [{_PENALTY_MIN}, "
                 f"{_PENALTY_MAX}], 1 for none"
             )
+
+    def _check_kinds(self) -> None:
+        """What is no number would otherwise be noticed in a step, which has other requests as well."""
+        top_k: object = self.top_k
+        if not isinstance(top_k, Integral):
+            raise SettingError(f"top_k is {top_k!r}: choose a whole number of tokens, or 0 to keep all")
+        for name in ("temperature", "top_p", "min_p", "repetition_penalty"):
+            value = getattr(self, name)
+            if isinstance(value, int) and abs(value) > _LARGEST:
+                raise SettingError(f"{name} is far too large: choose a number below {_LARGEST}")
+            if not isinstance(value, Real):
+                raise SettingError(f"{name} is {value!r}: choose a number")
 
 
 def probabilities(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -309,6 +310,23 @@ def test_broken_logits_are_refused(broken: float, temperature: float) -> None:
 def test_impossible_options_are_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(SettingError, match=f"{name} is {value}: choose"):
         SamplingOptions(**{name: value})  # type: ignore[arg-type]  # numbers by name
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "story"),
+    [
+        ("top_k", 2.5, "is 2.5: choose a whole number"),
+        ("top_k", float("nan"), "is nan: choose a whole number"),
+        ("temperature", "1", "is '1': choose a number"),
+        ("top_p", None, "is None: choose a number"),
+        ("temperature", 10**400, "is far too large: choose a number below"),
+    ],
+)
+def test_what_is_no_such_number_is_refused_before_it_reaches_an_engine(
+    name: str, value: Any, story: str
+) -> None:
+    with pytest.raises(SettingError, match=f"{name} {story}"):
+        SamplingOptions(**{name: value})
 
 
 @pytest.mark.parametrize("options", [{"temperature": 0.0}, {"top_k": 0, "top_p": 1.0}, {"top_p": 1e-9}])
