@@ -64,7 +64,8 @@ class Generator:
         model: weights and tokenizer.
         slots: requests that run at a time; each takes the memory of a whole context. 1 to 256.
         queue: requests that wait besides those.
-        context: the most tokens that a request may have; None: as many as the model was made for.
+        context: the most tokens that a request may have; None: as many as the model was made for, at most
+            8192.
         weights: "int8" halves or quarters what a step has to read, and costs a little quality.
         threads: that compute one step; None: the engine's choice.
         backend: what computes it, see `Engine`.
@@ -270,6 +271,7 @@ class Generator:
             weights=self._weights,
             backend=self._backend,
         )
+        _warm(engine)
         return engine.__enter__()
 
     def _opened(self) -> Calls:
@@ -289,10 +291,10 @@ class Generator:
         logprobs: int | None,
         overflow: Overflow,
     ) -> Request:
-        if seed >= 2**63:
-            raise SettingError(f"seed is {seed}: choose a number below 2**63")
         given = self._checked(prompt)
         request = ask(self._model, given, tokens, options, seed, stop, logprobs, overflow)
+        if seed >= 2**63:
+            raise SettingError(f"seed is {seed}: choose a number below 2**63")
         if overflow == "refuse" and len(request.prompt) > self._context:
             raise self._too_long(f"{len(request.prompt)} tokens")
         return request
@@ -306,8 +308,8 @@ class Generator:
         unit = "characters" if isinstance(prompt, str) else "tokens"
         if len(prompt) > self._context * _CHARS_PER_TOKEN:
             raise self._too_long(f"{len(prompt)} {unit}")
-        if isinstance(prompt, str):
-            return prompt
+        if isinstance(prompt, str | bytes | bytearray):
+            return prompt  # `ask` knows what to say to the others
         try:
             return [operator.index(token) for token in prompt]
         except TypeError as error:
@@ -346,6 +348,14 @@ class Generator:
         finally:
             self._shelf.close()
             self._tally.adopt()  # of those that nobody was left to end
+
+
+def _warm(engine: Engine) -> None:
+    """Have the first step compiled, which takes longer than a step may."""
+    if engine.backend == "compiled":
+        engine.prefill(0, [0])
+        if engine.context > 1:
+            engine.decode([0], [0])
 
 
 def _check_time(name: str, seconds: float) -> None:
