@@ -163,7 +163,7 @@ def parse_body(body: bytes, model: TextModel) -> dict[str, Any]:
         "overflow": "slide",
     }
     with refused():
-        options["options"] = SamplingOptions(temperature=float(asked.get("temperature", 0.8)))
+        options["options"] = SamplingOptions(temperature=asked.get("temperature", 0.8))
     return options
 
 
@@ -281,7 +281,7 @@ async def write_events(writer: asyncio.StreamWriter, pieces: AsyncIterator[Piece
         if not begun and isinstance(error, QueueFull):
             raise Refusal(503, str(error), **{"Retry-After": "1"}) from None
         if not begun:
-            raise Refusal(500, str(error)) from None
+            raise Refusal(400 if isinstance(error, InputError) else 500, str(error)) from None
         await write_event(writer, {"error": str(error)})
     writer.write(b"0\r\n\r\n")
     await flush(writer)

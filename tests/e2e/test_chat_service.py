@@ -77,6 +77,9 @@ def test_what_it_does_not_understand_is_refused_with_the_reason(service: subproc
         '{"prompt": "a", "tokens": 0}': "tokens is 0",
         '{"prompt": "a", "temperature": -1}': "temperature is -1",
         '{"prompt": "a", "seed": 99999999999999999999}': "below 2",
+        '{"prompt": "a", "temperature": 1%s}' % ("0" * 400): "far too large",
+        '{"prompt": "a", "stop": ["\\ud800"]}': "cannot be sent",
+        '{"prompt": "a", "stop": ["%s"]}' % ("x" * 60_000): "cannot be sent",
     }.items():
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT_S)
         connection.request("POST", "/generate", body)
