@@ -6,12 +6,15 @@ Sums keep the order in which they are written, but a product and the sum it goes
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Final
 
 import numpy as np
 from llvmlite import ir
 from numba import config, njit, types
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
 from crystalline.data import default_cache_dir
@@ -25,16 +28,34 @@ def jit(function: Any) -> Any:
     """Make machine code of a function at its first call, and keep it for other processes where that goes.
 
     It runs without the interpreter's lock. What is kept lies in the cache folder of crystalline, or in
-    `$NUMBA_CACHE_DIR`, and for a folder that cannot be written in another one or nowhere.
+    `$NUMBA_CACHE_DIR`, and for a folder that cannot be written in another one or nowhere. What is damaged
+    there is compiled again.
     """
-    settings = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+    compiled = njit(nogil=True, fastmath={"contract"}, error_model="numpy")(function)
     before, config.CACHE_DIR = config.CACHE_DIR, config.CACHE_DIR or _kept_in()
     try:
-        return njit(cache=True, **settings)(function)
+        compiled._cache = _Kept(function)  # noqa: SLF001  (as `cache=True` does it, with a class of ours)
     except RuntimeError:  # there is no folder for it
-        return njit(**settings)(function)
+        pass
     finally:
         config.CACHE_DIR = before
+    return compiled
+
+
+class _Kept(FunctionCache):  # type: ignore[misc]  # numba has no types
+    """What earlier processes have compiled. What is damaged, or has no room, only costs time."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # noqa: BLE001  (a file that was cut short may raise anything)
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with suppress(OSError, EOFError, UnpicklingError):
+            super().save_overload(sig, data)
 
 
 def _kept_in() -> str:

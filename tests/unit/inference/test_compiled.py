@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-from typing import Any
+import errno
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba.core import caching
 
+from crystalline.inference import machine
 from crystalline.inference.compiled import COUNTERS_PER_PHASE, PHASES_PER_LAYER
 from crystalline.inference.decode_compiled import CompiledDecoder
 from crystalline.inference.engine import Engine
@@ -14,6 +17,9 @@ from crystalline.inference.machine import exp, jit
 from crystalline.inference.tiles import tile
 from crystalline.inference.weights import Weights
 from tests.helpers.models import GROUPED, random_parameters
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # The first test that decodes compiles, which takes long on a busy machine.
 pytestmark = pytest.mark.timeout(300)
@@ -95,6 +101,37 @@ def test_int8_is_off_by_half_a_step_at_most(seed: int, magnitude: float) -> None
             step = np.abs(exact).max(axis=1, keepdims=True) / 127
             assert (np.abs(rounded.rows(slice(None)) - exact) <= step * 0.5001).all()
     assert np.array_equal(weights.layers[0].o_proj.rows(2), np.zeros(GROUPED.dim))
+
+
+def twice(x: Any) -> Any:
+    return x + x
+
+
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", [b"", b"\x80\x05cut", b"nonsense"])
+def test_what_was_kept_and_is_damaged_is_compiled_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, damage: bytes
+) -> None:
+    monkeypatch.setattr(machine.config, "CACHE_DIR", str(tmp_path))
+    assert jit(twice)(21) == 42
+    for path in (kept := list(tmp_path.rglob(f"*.{kind}"))):
+        path.write_bytes(damage)
+    assert kept
+    assert jit(twice)(21) == 42
+    again = jit(twice)
+    assert again(21) == 42
+    assert sum(again.stats.cache_hits.values()) == 1, "and is kept again"
+
+
+def test_without_room_what_is_compiled_is_used_and_not_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(machine.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(caching.IndexDataCacheFile, "_open_for_write", full)
+    assert jit(twice)(21) == 42
 
 
 class _Late:
