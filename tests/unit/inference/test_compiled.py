@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import config
 from numba.core import caching
 
-from crystalline.inference import machine
 from crystalline.inference.compiled import COUNTERS_PER_PHASE, PHASES_PER_LAYER
 from crystalline.inference.decode_compiled import CompiledDecoder
 from crystalline.inference.engine import Engine
@@ -112,7 +112,7 @@ def twice(x: Any) -> Any:
 def test_what_was_kept_and_is_damaged_is_compiled_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, damage: bytes
 ) -> None:
-    monkeypatch.setattr(machine.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
     assert jit(twice)(21) == 42
     for path in (kept := list(tmp_path.rglob(f"*.{kind}"))):
         path.write_bytes(damage)
@@ -129,7 +129,7 @@ def test_without_room_what_is_compiled_is_used_and_not_kept(
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(machine.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(caching.IndexDataCacheFile, "_open_for_write", full)
     assert jit(twice)(21) == 42
 
