@@ -25,6 +25,7 @@ from crystalline.inference.messages import (
     Stepped,
     Submit,
 )
+from crystalline.inference.prefill import PREFILL_PIECE
 from crystalline.inference.scheduler import LOST, Scheduler, Ticket
 from crystalline.inference.worker import START_S, Worker
 
@@ -78,6 +79,7 @@ class Desk(Actor):
             slots=settings.slots,
             queue=settings.queue,
             prefill_tokens=settings.prefill_tokens,
+            piece=PREFILL_PIECE,
             tally=settings.tally,
         )
         self._open: dict[int, Submit] = {}

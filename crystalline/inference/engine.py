@@ -13,7 +13,7 @@ from crystalline.errors import SettingError
 from crystalline.inference.cache import KeyValueCache
 from crystalline.inference.crew import Crew
 from crystalline.inference.decode import NumpyDecoder
-from crystalline.inference.prefill import Prefill
+from crystalline.inference.prefill import PREFILL_PIECE, Prefill
 from crystalline.inference.weights import Precision, Weights
 from crystalline.kernels.rotary import rotary_tables
 
@@ -166,6 +166,42 @@ class Engine:
         self._check_slot(slot)
         if not 1 <= len(ids) <= self.context:
             raise ValueError(f"a prompt has 1 to {self.context} tokens here, got {len(ids)}")
+        self._check_ids(ids)
+        # Not in use until all is there: a prefill that is given up leaves an empty slot.
+        self._cache.lengths[slot] = 0
+        try:
+            for start in range(0, len(ids), PREFILL_PIECE):
+                logits = self._prefill(slot, ids[start : start + PREFILL_PIECE])
+        except BaseException:
+            self._cache.lengths[slot] = 0
+            raise
+        return logits
+
+    def extend(self, slot: int, ids: Sequence[int]) -> Floats:
+        """Take in the next piece of a prompt, so that others need not wait for all of it.
+
+        The first piece is for `prefill`. If every piece but the last has `PREFILL_PIECE` tokens, the slot has
+        the bits that `prefill` of the whole prompt gives it.
+
+        Args:
+            slot: one that holds whole pieces only.
+            ids: 1 to `PREFILL_PIECE` token ids, for which there is room.
+
+        Returns:
+            Logits after the last id, (V,), valid until the next call.
+
+        Raises:
+            ValueError: no such slot, one that does not hold whole pieces, no ids, too many, or one that is no
+                token.
+        """
+        held = self.length(slot)
+        if held == 0 or held % PREFILL_PIECE:
+            raise ValueError(f"slot {slot} holds {held} tokens, which are not whole pieces of {PREFILL_PIECE}")
+        if not 1 <= len(ids) <= min(PREFILL_PIECE, self.context - held):
+            raise ValueError(
+                f"a piece has 1 to {PREFILL_PIECE} tokens, and slot {slot} room for {self.context - held}, got "
+                f"{len(ids)}"
+            )
         self._check_ids(ids)
         return self._prefill(slot, ids)
 

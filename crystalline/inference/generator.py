@@ -77,7 +77,8 @@ class Generator:
         deadline_s: how long a request may take that says nothing else.
         step_timeout_s: how long one step may take. One that takes longer has lost its engine: the requests
             that it worked for end in a `GenerationError`, the others go on with a new engine.
-        prefill_tokens: tokens of prompts that one step reads at most, unless a single prompt is longer.
+        prefill_tokens: tokens of prompts that one step reads at most. A long prompt is read in pieces of 512
+            tokens; one piece is read also where that is more.
 
     Raises:
         SettingError: a number is out of range.

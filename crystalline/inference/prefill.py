@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from crystalline.kernels.arrays import Floats
     from crystalline.model import ModelConfig
 
-__all__ = ["Prefill"]
+__all__ = ["PREFILL_PIECE", "Prefill"]
+
+PREFILL_PIECE: Final = 512
+"""Tokens of a prompt that are read at once; a longer one is read in pieces of so many."""
 
 _CHUNK_MAX: Final = 256
 """Tokens that one thread takes through a layer at a time: enough that reading the weights does not count."""
@@ -38,10 +41,10 @@ _SCORES_MAX: Final = 1024 * 1024
 
 
 class Prefill:
-    """Computes the cache of a prompt, and the last token's logits.
+    """Computes the cache of one piece of a prompt, and the last token's logits.
 
-    The prompt is cut into chunks, which are shared out among the threads; the cut depends on the prompt's
-    length alone, so the number of threads changes no bit. In each layer all keys and values are written
+    The piece is cut into chunks, which are shared out among the threads; the cut depends on the number of its
+    tokens alone, so the number of threads changes no bit. In each layer all keys and values are written
     before any chunk attends to them.
 
     Args:
@@ -68,19 +71,17 @@ class Prefill:
         self._plain = PlainLayers(weights, crew.threads, products)
 
     def __call__(self, slot: int, ids: Sequence[int]) -> Floats:
-        """Forget what the slot held, and take in these tokens.
+        """Take in these tokens behind those that the slot holds.
 
         Args:
-            slot: of the cache.
-            ids: 1 to `context` token ids.
+            slot: of the cache, with room for them.
+            ids: 1 to `PREFILL_PIECE` token ids.
 
         Returns:
             Logits after the last one, (V,), in a new array.
         """
         weights, T, threads = self._weights, len(ids), self._crew.threads
-        config = weights.config
-        # Not in use until all is there: a prefill that is given up leaves an empty slot.
-        self._cache.lengths[slot] = 0
+        config, before = weights.config, self._cache.lengths[slot]
         chunks = _chunks(T)
         x = weights.embedding.rows(np.asarray(ids)).copy()  # (T, D)
         met = Barrier(threads)
@@ -93,10 +94,14 @@ class Prefill:
                 for index in range(config.layers):
                     if filled and self._plain.fill(index, rank):
                         met.wait()
-                    queries = [self._heads(index, slot, chunk, x[chunk], scratch) for chunk in own]
+                    places = [slice(before + chunk.start, before + chunk.stop) for chunk in own]
+                    queries = [
+                        self._heads(index, slot, place, x[chunk], scratch)
+                        for place, chunk in zip(places, own, strict=True)
+                    ]
                     met.wait()
-                    for chunk, q in zip(own, queries, strict=True):
-                        self._rest(index, slot, chunk, q, x[chunk], scratch)
+                    for place, chunk, q in zip(places, own, queries, strict=True):
+                        self._rest(index, slot, place, q, x[chunk], scratch)
             except BaseException:
                 met.abort()  # nobody must wait for this thread
                 raise
@@ -106,7 +111,7 @@ class Prefill:
         rms_norm(x[-1:], weights.gains[-1], eps=config.norm_eps, out=last, inv_rms=np.empty(1, np.float32))
         logits = np.empty((1, config.vocab_size), np.float32)
         project(last, weights.head, out=logits)
-        self._cache.lengths[slot] = T
+        self._cache.lengths[slot] = before + T
         after_last: Floats = logits[0]
         return after_last
 
@@ -120,23 +125,23 @@ class Prefill:
         else:
             linear(x[:n], plain, out=out[:n])
 
-    def _heads(self, index: int, slot: int, chunk: slice, x: Floats, scratch: _Scratch) -> Floats:
-        """Queries of a chunk, (H, t, d), new; its keys and values go into the cache."""
+    def _heads(self, index: int, slot: int, place: slice, x: Floats, scratch: _Scratch) -> Floats:
+        """Queries of the chunk at these positions, (H, t, d), new; its keys and values go into the cache."""
         config, t, layer = self._weights.config, len(x), self._weights.layers[index]
         H, K, d = config.heads, config.key_value_heads, config.head_dim
         self._norm(x, layer.attention_norm, scratch)
         self._product(scratch.normed, t, layer.qkv, self._plain[index].qkv, out=scratch.qkv)
         heads = scratch.qkv[:t].reshape(t, H + 2 * K, d).transpose(1, 0, 2)
-        turned = _turned(heads[: H + K], self._cos[chunk], self._sin[chunk])
-        self._cache.keys[index, slot, :, chunk] = turned[H:]
-        self._cache.values[index, slot, :, chunk] = heads[H + K :]
+        turned = _turned(heads[: H + K], self._cos[place], self._sin[place])
+        self._cache.keys[index, slot, :, place] = turned[H:]
+        self._cache.values[index, slot, :, place] = heads[H + K :]
         return turned[:H]
 
     def _rest(
         self,
         index: int,
         slot: int,
-        chunk: slice,
+        place: slice,
         queries: Floats,
         x: Floats,
         scratch: _Scratch,
@@ -144,8 +149,8 @@ class Prefill:
         """Add attention to all positions up to each one's own, and the feed-forward layer, to `x`."""
         config, t, layer = self._weights.config, len(x), self._weights.layers[index]
         plain, context = self._plain[index], scratch.context[:t]
-        keys = self._cache.keys[index, slot, :, : chunk.stop]
-        values = self._cache.values[index, slot, :, : chunk.stop]
+        keys = self._cache.keys[index, slot, :, : place.stop]
+        values = self._cache.values[index, slot, :, : place.stop]
         _attention(queries, keys, values, out=context.reshape(t, config.heads, -1).transpose(1, 0, 2))
         self._product(scratch.context, t, layer.o_proj, plain.o_proj, out=scratch.projected)
         x += scratch.projected[:t]

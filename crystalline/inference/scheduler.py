@@ -19,8 +19,8 @@ caller has fewer requests waiting takes the place of the latest request of whoev
 1991, "Stochastic fairness queueing", drops from the longest queue for the same reason.)
 
 **No long stalls.** A step reads at most `prefill_tokens` tokens of prompts, so that those who are being
-answered wait a bounded time for their next token. A longer prompt is read alone, in one step: it cannot be
-cut.
+answered wait a bounded time for their next token. A long prompt is read in pieces, one a step; a piece that
+is larger than `prefill_tokens` is read alone.
 """
 
 from __future__ import annotations
@@ -205,6 +205,7 @@ class Scheduler:
         slots: requests that may have a place in the engine.
         queue: requests that may wait besides those; while slots are free as many more, who will take them.
         prefill_tokens: tokens of prompts to read in one step, at most.
+        piece: tokens of one prompt that a step reads, at most.
         tally: where to count.
 
     Attributes:
@@ -214,13 +215,21 @@ class Scheduler:
         SettingError: one of the numbers is below 1.
     """
 
-    def __init__(self, *, slots: int, queue: int, prefill_tokens: int, tally: Tally | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        slots: int,
+        queue: int,
+        prefill_tokens: int,
+        piece: float = math.inf,
+        tally: Tally | None = None,
+    ) -> None:
         for name, number in (("slots", slots), ("queue", queue), ("prefill_tokens", prefill_tokens)):
             if number < 1:
                 raise SettingError(f"{name} is {number}: choose a number >= 1")
         self._open_max = slots + queue
         self._queue = queue
-        self._prefill_tokens = prefill_tokens
+        self._prefill_tokens, self._piece = prefill_tokens, piece
         self._tally = Tally() if tally is None else tally
         self._tally.adopt()
         # By caller; the caller in front has the next turn. One who has nothing left to wait for is not there.
@@ -285,16 +294,16 @@ class Scheduler:
         """
         if self.working:
             raise RuntimeError("a step is planned while another one is under way")
-        budget = self._prefill_tokens
+        budget: float = self._prefill_tokens
         prefill: list[int] = []
 
-        def fits(tokens: int) -> bool:
+        def fits(tokens: float) -> bool:
             return not prefill or tokens <= budget
 
-        while self._to_prefill and fits(self._to_prefill[0][1]):
+        while self._to_prefill and fits(min(self._to_prefill[0][1], self._piece)):
             number, tokens = self._to_prefill.popleft()
             prefill.append(number)
-            budget -= tokens
+            budget -= min(tokens, self._piece)
         begun = [] if self._to_prefill else self._begin(prefill, budget, now_s)
         waiting = {number for number, _ in self._to_prefill}
         decode = tuple(self._running.keys() - waiting - set(prefill))
@@ -355,13 +364,14 @@ class Scheduler:
 
     # Inside
 
-    def _begin(self, prefill: list[int], budget: int, now_s: float) -> list[Begin]:
+    def _begin(self, prefill: list[int], budget: float, now_s: float) -> list[Begin]:
         """Give free slots to those who wait, as many as there is time to read the prompts of."""
         begun = []
         while self._free and self._queued:
             caller, line = next(iter(self._queued.items()))
             waiting = line[0]
-            if prefill and waiting.ticket.prompt > budget:
+            tokens = min(waiting.ticket.prompt, self._piece)
+            if prefill and tokens > budget:
                 break  # nobody with a shorter prompt steps in, or a long one might wait for ever
             self._forget_waiting(waiting.ticket.number)
             if caller in self._queued:  # it has had its turn
@@ -370,7 +380,7 @@ class Scheduler:
             self._running[number] = _Running(waiting.ticket, slot)
             begun.append(Begin(number, slot))
             prefill.append(number)
-            budget -= waiting.ticket.prompt
+            budget -= tokens
             self._tally.begun += 1
             self._tally.waited_s += now_s - waiting.since_s
             self._tally.waited_s_max = max(self._tally.waited_s_max, now_s - waiting.since_s)

@@ -24,6 +24,7 @@ from crystalline.inference.messages import (
     request_of,
     said,
 )
+from crystalline.inference.prefill import PREFILL_PIECE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,7 @@ class _Held:
     order: Order
     press: Press
     text: Continuation | None = None
+    read: int = 0  # tokens of the prompt, or of what is read anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,10 @@ def _work(token: JobToken, prefill: Sequence[_Held], decode: Sequence[_Held]) ->
 
 
 def _read(held: _Held, engine: Engine) -> _Result:
-    """Read a prompt, or what is left of a text after the context was full, and draw a token."""
+    """Read a piece of a prompt, or of what is left of a text after the context was full.
+
+    After the last piece a token is drawn.
+    """
     try:
         if held.text is None:
             edition = held.press.edition
@@ -143,8 +148,13 @@ def _read(held: _Held, engine: Engine) -> _Result:
     except CrystallineError as error:
         return _Result(held, None, Outcome(held.number, story=_story(error)))
     ids = held.text.to_prefill()
-    logits = engine.prefill(held.slot, ids)
-    return _advance(held, held.text, logits, len(ids))
+    piece = ids[held.read : held.read + PREFILL_PIECE]
+    logits = (engine.extend if held.read else engine.prefill)(held.slot, piece)
+    held.read += len(piece)
+    if held.read < len(ids):
+        return _Result(held, None, Outcome(held.number, prefilled=len(piece), prefill=len(ids) - held.read))
+    held.read = 0
+    return _advance(held, held.text, logits, len(piece))
 
 
 def _continue(group: Sequence[_Held], engine: Engine) -> list[_Result]:

@@ -13,7 +13,7 @@ from crystalline.inference import crew as crew_module
 from crystalline.inference import decode_compiled
 from crystalline.inference import engine as engine_module
 from crystalline.inference.engine import CONTEXT_MAX, Engine
-from crystalline.inference.prefill import Prefill
+from crystalline.inference.prefill import PREFILL_PIECE, Prefill
 from crystalline.inference.weights import restored
 from crystalline.kernels.rope_scaling import RopeScaling
 from crystalline.model import ModelConfig, Parameters, Workspace, layout_of, logits
@@ -143,6 +143,33 @@ def test_int8_computes_with_the_weights_it_rounds_to(backend: Backend) -> None:
     assert (
         error(expected, plain(parameters, ids)) > 1e-4
     )  # the test would notice weights that are not rounded
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("length", [PREFILL_PIECE - 1, PREFILL_PIECE, PREFILL_PIECE + 1, 2 * PREFILL_PIECE + 7])
+def test_a_prompt_in_pieces_is_the_prompt(length: int, backend: Backend) -> None:
+    config = replace(GROUPED, seq_len=1100)
+    parameters, ids = model(config), text(config, length)
+    with Engine(parameters, slots=2, backend=backend, threads=2) as engine:
+        whole = engine.prefill(0, ids).copy()
+        assert error(whole, plain(parameters, ids)[-1]) < 1e-5
+        pieces = engine.prefill(1, ids[:PREFILL_PIECE])
+        for start in range(PREFILL_PIECE, length, PREFILL_PIECE):
+            pieces = engine.extend(1, ids[start : start + PREFILL_PIECE])
+        assert np.array_equal(pieces, whole)
+        assert engine.length(1) == engine.length(0) == length
+        assert np.array_equal(*engine.decode([0, 1], [3, 3]))
+
+
+def test_what_is_no_next_piece_is_refused() -> None:
+    config = replace(TIED, seq_len=PREFILL_PIECE + 8)
+    with Engine(model(config), slots=3) as engine:
+        engine.prefill(1, [1] * 5)
+        engine.prefill(2, [1] * PREFILL_PIECE)
+        for slot, ids in ((0, [1]), (1, [1]), (2, []), (2, [1] * 9), (2, [23]), (3, [1])):
+            with pytest.raises(ValueError, match=r"whole pieces|a piece has|token ids|no slot"):
+                engine.extend(slot, ids)
+        assert engine.length(2) == PREFILL_PIECE
 
 
 def test_a_new_prompt_forgets_what_the_slot_held() -> None:

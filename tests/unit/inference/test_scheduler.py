@@ -219,6 +219,16 @@ def test_one_step_at_a_time() -> None:
         to.plan(0.0)
 
 
+def test_a_long_prompt_is_read_a_piece_a_step_beside_the_others() -> None:
+    to = scheduler(slots=3, queue=4, prefill_tokens=10, piece=8)
+    submit(to, ticket(1), ticket(2, prompt=20), ticket(3, prompt=3))
+    assert to.plan(0.0) == Plan(begun=(Begin(1, 0), Begin(2, 1)), prefill=(1, 2))
+    to.stepped([Outcome(1, drawn=1, prefilled=1), Outcome(2, prefilled=8, prefill=12)])
+    assert to.plan(0.0) == Plan(prefill=(2,), decode=(1,)), "two more are left, the third needs three"
+    to.stepped([Outcome(1, drawn=1), Outcome(2, prefilled=8, prefill=4)])
+    assert to.plan(0.0) == Plan(begun=(Begin(3, 2),), prefill=(2, 3), decode=(1,))
+
+
 @pytest.mark.parametrize("name", ["slots", "queue", "prefill_tokens"])
 def test_impossible_numbers_are_refused(name: str) -> None:
     with pytest.raises(SettingError, match=f"{name} is 0"):
