@@ -8,10 +8,10 @@ from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from crystalline.data import tokenizer_from_json
 from crystalline.errors import ModelFolderError, SettingError
 from crystalline.inference import TextModel
 from crystalline.model import load_tokenizer_json, model_folder
+from crystalline.model.tokenizer_text import parse_tokenizer
 from crystalline.models import reading_model
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Kind(StrEnum):
 
 
 def open_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer of a model, or of a tokenizer.json by itself.
+    """The tokenizer of a model, or of a tokenizer.json by itself. It neither pads texts nor cuts them short.
 
     Args:
         path: a file whose name ends in .json, or a model by its path or name.
@@ -45,11 +45,18 @@ def open_tokenizer(path: Path) -> Tokenizer:
         ModelFolderError: there is none, or it is damaged.
     """
     if path.suffix == ".json":
-        return tokenizer_from_json(_read(path))
+        return _unlimited(_read(path), path)
     with reading_model(path) as place:
         if place.is_dir():  # without the weights, which take time
-            return tokenizer_from_json(load_tokenizer_json(model_folder(place)))
+            return _unlimited(load_tokenizer_json(model_folder(place)), place)
         return TextModel.load(place).tokenizer
+
+
+def _unlimited(text: str, path: Path) -> Tokenizer:
+    tokenizer = parse_tokenizer(text, str(path))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def _read(path: Path) -> str:

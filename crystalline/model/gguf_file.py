@@ -115,7 +115,10 @@ class _Opened:
         place = self._array("token_type")
         if place.length != length:
             raise self._wrong(f"{place.length} types for {length} tokens: {REMEDY}")
-        return [int(each) for each in numbers(self._stream, place, self._where)]
+        types = numbers(self._stream, place, self._where)
+        if types.dtype.kind not in "iu":
+            raise self._wrong(f"{_KEY}token_type must be whole numbers: {REMEDY}")
+        return [int(each) for each in types]
 
     def _text_settings(self, tokens: list[str]) -> TextSettings:
         begin, *ends = (self._id(key, len(tokens)) for key in (_BEGIN, *_ENDS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import cache
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -45,6 +46,7 @@ _IN_LAYER = {
     "post_attention_layernorm": "ffn_norm",
 }
 _CHUNK = 1024 * 1024  # entries that are converted at a time, about
+_DIVISORS_MAX = 64 * 1024  # half the width of a head
 
 
 def read_gguf_weights(
@@ -71,7 +73,7 @@ def read_gguf_weights(
 
     Raises:
         ModelFolderError: a tensor is missing, unexpected, of another shape, of a type that cannot be read,
-            lies outside the file, or holds a value that is not finite.
+            lies outside the file or in the place of another one, or holds a value that is not finite.
     """
     if len(tensors) < tensor_count(config):
         # Counted first: the layout of absurdly many layers would itself take memory.
@@ -83,8 +85,14 @@ def read_gguf_weights(
         raise ModelFolderError(f"{where} lacks tensor {name}: {REMEDY}")
     for name in sorted(tensors.keys() - expected.keys() - {ROPE_DIVISORS}):
         raise ModelFolderError(f"{where} has tensor {shown(name)}: such a model is not supported")
-    for name, (_, shape) in expected.items():
-        _check(tensors[name], shape, file_bytes, f"{where}: tensor {name}")
+    ends = {
+        name: _checked_end(tensors[name], shape, file_bytes, f"{where}: tensor {name}")
+        for name, (_, shape) in expected.items()
+    }
+    # Else the memory would not be bounded by the file: a thousand layers can be said to lie in one place.
+    for before, name in itertools.pairwise(sorted(ends, key=lambda name: tensors[name].begin)):
+        if tensors[name].begin < ends[before]:
+            raise ModelFolderError(f"{where}: tensor {name} lies in the place of {before}: {REMEDY}")
     flat = room_for(config, where)
     views = Parameters(config, flat).views
     for name, (ours, _) in expected.items():
@@ -110,16 +118,17 @@ def read_divisors(
         ModelFolderError: it is not of that form, or lies outside the file.
     """
     what = f"{where}: tensor {ROPE_DIVISORS}"
-    if len(tensor.shape) != 1:
-        raise ModelFolderError(f"{what} has shape {tensor.shape}, it must be a row: {REMEDY}")
-    _check(tensor, tensor.shape, file_bytes, what)
+    if len(tensor.shape) != 1 or tensor.shape[0] > _DIVISORS_MAX:
+        raise ModelFolderError(f"{what} has shape {tensor.shape}, it must be a short row: {REMEDY}")
+    _checked_end(tensor, tensor.shape, file_bytes, what)
     found = np.empty((1, *tensor.shape), dtype=np.float32)
     _fill(found, stream, tensor, what, head_dim=0)
     divisors: npt.NDArray[np.float32] = found[0]
     return divisors
 
 
-def _check(tensor: GgufTensor, shape: tuple[int, ...], file_bytes: int, what: str) -> None:
+def _checked_end(tensor: GgufTensor, shape: tuple[int, ...], file_bytes: int, what: str) -> int:
+    """The byte after a tensor's last one."""
     if tensor.shape != shape:
         raise ModelFolderError(
             f"{what} has shape {shown(tensor.shape)}, but the file's keys ask for {shape}: {REMEDY}"
@@ -135,6 +144,7 @@ def _check(tensor: GgufTensor, shape: tuple[int, ...], file_bytes: int, what: st
     end = tensor.begin + math.prod(shape) // block * block_bytes
     if end > file_bytes:
         raise ModelFolderError(f"{what} ends at {end}, beyond the {file_bytes} bytes of the file: {REMEDY}")
+    return end
 
 
 class _Unreadable(Exception):

@@ -107,7 +107,7 @@ def test_what_is_no_text_is_refused(trained: Path, tmp_path: Path, content: byte
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("nowhere", "text"), "no folder nowhere|no file nowhere|nowhere does not exist"),
+        (("nowhere", "text"), "there is no model 'nowhere'"),
         (("nowhere.json", "text"), "no file nowhere.json"),
         ((".", "text"), "no .*json"),
         (("MODEL", "a", "--file", "b"), "TEXT and --file"),

@@ -69,10 +69,15 @@ def test_whatever_is_shown_stays_on_its_line(content: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [(None, "there is no file"), (b"\xff", "not UTF-8"), (b"{}", "damaged"), (b'{"model": 3}', "damaged")],
+    [
+        (None, "there is no file"),
+        (b"\xff", "not UTF-8"),
+        (b"{}", "is not a tokenizer"),
+        (b'{"model": 3}', "my.json is not"),
+    ],
 )
 def test_a_file_that_is_no_tokenizer(tmp_path: Path, content: bytes | None, complaint: str) -> None:
-    path = tmp_path / "tokenizer.json"
+    path = tmp_path / "my.json"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ModelFolderError, match=complaint):
@@ -91,3 +96,13 @@ def test_a_tokenizer_is_found_by_itself(tmp_path: Path) -> None:
     path = tmp_path / "my.json"
     path.write_text(TOKENIZER.to_str())
     assert open_tokenizer(path).to_str() == TOKENIZER.to_str()
+
+
+def test_texts_are_neither_padded_nor_cut(tmp_path: Path) -> None:
+    path = tmp_path / "my.json"
+    tokenizer = Tokenizer.from_str(TOKENIZER.to_str())
+    tokenizer.enable_padding(length=1000)
+    tokenizer.enable_truncation(2)
+    path.write_text(tokenizer.to_str())
+    text = "one two three four five six"
+    assert open_tokenizer(path).encode(text).ids == TOKENIZER.encode(text).ids

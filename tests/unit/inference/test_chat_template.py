@@ -21,6 +21,11 @@ BEGIN, END = "<s>", "</s>"
 QUESTION = [{"role": "user", "content": "hi"}]
 S = "{% set s = 'a' * 100000 %}"
 NESTED = "{% set s = ['a'] %}" + "{% set s = [s, s] %}" * 60
+TWO_ALIKE = "{% set s, t, u = [1], [1.0], (1,) %}" + "{% set s, t, u = [s, s], [t, t], (u, u) %}" * 60
+LARGE = (
+    "{% set ns = namespace(l=0) %}{% set r, l, k, s = range(50000), [0] * 50000, [0] * 50000, 'a' * 100000 %}"
+    "{% set d, n, m = {}.fromkeys(r), 2 ** 400000 + 1, 2 ** 200000 + 1 %}"
+)
 BYTES_MAX = 200 << 20
 
 HOSTILE = [
@@ -63,6 +68,48 @@ HOSTILE = [
     NESTED + "{{ s|string|length }}",
     NESTED + "{{ 'x' ~ s }}",
     NESTED + "{{ '%s' % s }}",
+    NESTED + "{{ s|safe }}",
+    NESTED + "{{ {'a': s}.values() }}",
+    NESTED + "{{ namespace(s=s) }}",
+    *(
+        TWO_ALIKE + reached
+        for reached in (
+            "{{ s == t }}",
+            "{{ s in [t] }}",
+            "{{ s is eq t }}",
+            "{{ [s].count(t) }}",
+            "{{ [s]|select('eq', t)|list }}",
+            "{{ {u: 1} }}",
+            "{{ {}[u] }}",
+            "{{ dict([[u, 1]]) }}",
+            "{{ {}.get(u) }}",
+        )
+    ),
+    *(
+        LARGE + "{% for i in range(100000) %}{% set ns.l = [ns.l, " + made + "] %}{% endfor %}"
+        for made in (
+            "l.copy()",
+            "r|list",
+            "{}.fromkeys(r)",
+            "d.copy()",
+            "dict(d)",
+            "d.items()|list",
+            "cycler(*l)",
+            "s in 'ba' * 9",
+            "l == k",
+            "n + i",
+            "n - i",
+            "-n",
+            "n // m",
+            "n % m",
+            "[" + "0," * 20_000 + "]",
+        )
+    ),
+    "{% macro f() %}{% set _ = ["
+    + "0," * 20_000
+    + "] %}{% endmacro %}{% for i in range(100000) %}{% set _ = f() %}{% endfor %}",
+    S + "{{ s.join(range(100000)|map('string')) }}",
+    "{% set ns = namespace() %}{% set ns.x = ns %}{{ ([ns] * 9999)|map(attribute='x' ~ '.x' * 9999)|list }}",
     "{{ (5).to_bytes(10 ** 10) }}",
     "{{ lipsum(10 ** 9) }}",
     "{{ range(100000)|batch(10 ** 9, 'x')|list }}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -229,6 +230,7 @@ def test_settings_about_texts(path: Path, keys: dict[str, Any], expected: dict[s
         ({"tokenizer.ggml.tokens": ["a"] * CONFIG.vocab_size}, "'a' is there twice"),
         ({"tokenizer.ggml.tokens": [str(n) for n in range(999)]}, "999 tokens, more than"),
         ({"tokenizer.ggml.token_type": [1, 1]}, "2 types for"),
+        ({"tokenizer.ggml.token_type": [math.nan] * CONFIG.vocab_size}, "must be whole numbers"),
         ({"tokenizer.ggml.merges": ["a b"] * 9999}, "9999 merges, more than"),
         ({"tokenizer.ggml.merges": ["ab"]}, "'ab' is no merge"),
         ({"tokenizer.ggml.merges": ["a b c"]}, "'a b c' is no merge"),
@@ -262,7 +264,8 @@ def test_another_architecture_is_refused_by_name(path: Path) -> None:
         ({"output_norm.weight": np.ones(255, np.float32)}, "output_norm.weight has shape"),
         ({"output_norm.weight": np.full(256, np.inf, np.float32)}, "holds a value that is not finite"),
         ({"output_norm.weight": np.ones(256, np.int32)}, "is of type I32, which cannot be read"),
-        ({"rope_freqs.weight": np.ones((2, 2), np.float32)}, "must be a row"),
+        ({"rope_freqs.weight": np.ones((2, 2), np.float32)}, "must be a short row"),
+        ({"rope_freqs.weight": np.ones(70_000, np.float32)}, "must be a short row"),
     ],
 )
 def test_a_tensor_that_does_not_belong_is_named(path: Path, changed: dict[str, Any], message: str) -> None:
@@ -288,6 +291,17 @@ def test_rows_that_are_no_whole_blocks_are_named(path: Path) -> None:
     content[kind_at] = GGMLQuantizationType.Q8_0
     path.write_bytes(content)
     with pytest.raises(ModelFolderError, match=r"rows of 48, no whole blocks of Q8_0 \(32\)"):
+        open_model(path)
+
+
+def test_tensors_in_one_place_are_named(path: Path) -> None:
+    """Else a small file could ask for any number of layers, which all lie in the same bytes."""
+    write_gguf_file(path, tensors=TENSORS)
+    content, name = bytearray(path.read_bytes()), b"blk.0.attn_v.weight"
+    offset_at = content.index(name) + len(name) + 4 + 2 * 8 + 4  # behind dimensions, and the type
+    content[offset_at : offset_at + 8] = bytes(8)
+    path.write_bytes(content)
+    with pytest.raises(ModelFolderError, match=r"lies in the place of"):
         open_model(path)
 
 
