@@ -209,7 +209,7 @@ def load_extra(place: str, extra: str) -> Any:
 
     Args:
         place: as for `load`.
-        extra: its name in `pip install 'crystalline[extra]'`.
+        extra: its name in `pip install '.[extra]'`.
 
     Raises:
         SettingError: the extra is not installed; says how to install it.
@@ -219,4 +219,6 @@ def load_extra(place: str, extra: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in {"actors", "crystalline"}:
             raise
-        raise SettingError(f"this needs {error.name}: pip install 'crystalline[{extra}]'") from error
+        raise SettingError(
+            f"this needs {error.name}: pip install '.[{extra}]' where crystalline's sources are"
+        ) from error

@@ -30,8 +30,9 @@ def text_model(model: Path) -> TextModel:
 def engine_of(
     model: TextModel, *, slots: int = 1, context: int, threads: int | None, weights: Precision
 ) -> Engine:
-    """Make an engine, and say on standard error when its first step must be compiled."""
+    """Make an engine that is ready to work, and say on standard error when it must be compiled first."""
     engine = Engine(model.parameters, slots=slots, context=context, threads=threads, weights=weights)
     if engine.compiles_first:
         typer.echo("note: steps of large models are compiled once, which takes some ten seconds", err=True)
+    engine.warm()
     return engine

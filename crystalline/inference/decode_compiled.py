@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,18 +21,31 @@ if TYPE_CHECKING:
 
     from crystalline.inference.cache import KeyValueCache
     from crystalline.inference.crew import Crew
-    from crystalline.inference.weights import Matrix, Weights
+    from crystalline.inference.weights import Matrix, Precision, Weights
     from crystalline.kernels.arrays import Floats
 
-__all__ = ["CompiledDecoder", "CompiledProducts", "is_kept"]
+__all__ = ["CompiledDecoder", "CompiledProducts", "is_kept", "keep"]
 
 _TILE = 4  # streams that a tile may touch at once
 
 
-def is_kept() -> bool:
-    """Whether an earlier process has compiled the step, for some precision, and it was kept."""
+def is_kept(precision: Precision) -> bool:
+    """Whether a process has compiled everything for a precision and, as far as it knows, kept it."""
+    mark = _mark(precision)
+    return mark is not None and mark.exists()
+
+
+def keep(precision: Precision) -> None:
+    """Note that everything was compiled for a precision."""
+    mark = _mark(precision)
+    if mark is not None:
+        with suppress(OSError):  # then the next process says once more that it compiles
+            mark.touch()
+
+
+def _mark(precision: Precision) -> Path | None:
     place = step.stats.cache_path
-    return place is not None and any(Path(place).glob("compiled.step-*.nbi"))
+    return None if place is None else Path(place, f"compiled.{precision}")
 
 
 class CompiledProducts:

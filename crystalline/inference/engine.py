@@ -40,7 +40,7 @@ _COMPILED_MIN_BYTES: Final = 16 * 1024 * 1024
 
 
 def compiled_available() -> bool:
-    """Whether numba is installed (`pip install 'crystalline[fast]'`), so that `compiled` can be chosen."""
+    """Whether numba is installed, by `pip install '.[fast]'` in the folder of the sources."""
     return find_spec("numba") is not None
 
 
@@ -133,8 +133,17 @@ class Engine:
 
     @property
     def compiles_first(self) -> bool:
-        """Whether the first step will take some ten seconds longer, because it was never compiled here."""
-        return self.backend == "compiled" and not _compiled().is_kept()
+        """Whether `warm`, or else the first step, compiles for ten seconds what was never compiled here."""
+        return self.backend == "compiled" and not _compiled().is_kept(self._weights.precision)
+
+    def warm(self) -> None:
+        """Have everything compiled, or loaded that was; slot 0 is empty then."""
+        if self.backend == "compiled":
+            self.prefill(0, [0])
+            if self.context > 1:
+                self.decode([0], [0])
+            self._cache.lengths[0] = 0
+            _compiled().keep(self._weights.precision)
 
     @property
     def weight_bytes(self) -> int:
@@ -196,11 +205,13 @@ class Engine:
         """
         held = self.length(slot)
         if held == 0 or held % PREFILL_PIECE:
-            raise ValueError(f"slot {slot} holds {held} tokens, which are not whole pieces of {PREFILL_PIECE}")
+            raise ValueError(
+                f"slot {slot} holds {held} tokens, which are not whole pieces of {PREFILL_PIECE}"
+            )
         if not 1 <= len(ids) <= min(PREFILL_PIECE, self.context - held):
             raise ValueError(
-                f"a piece has 1 to {PREFILL_PIECE} tokens, and slot {slot} room for {self.context - held}, got "
-                f"{len(ids)}"
+                f"a piece has 1 to {PREFILL_PIECE} tokens and slot {slot} has room for "
+                f"{self.context - held}, got {len(ids)}"
             )
         self._check_ids(ids)
         return self._prefill(slot, ids)
@@ -263,7 +274,9 @@ def _resolved(backend: Backend, weight_bytes: int) -> Literal["numpy", "compiled
     if backend == "auto":
         return "compiled" if weight_bytes >= _COMPILED_MIN_BYTES and compiled_available() else "numpy"
     if backend == "compiled" and not compiled_available():
-        raise SettingError("the compiled backend needs numba: pip install 'crystalline[fast]'")
+        raise SettingError(
+            "the compiled backend needs numba: pip install '.[fast]' where crystalline's sources are"
+        )
     return backend
 
 

@@ -272,7 +272,7 @@ class Generator:
             weights=self._weights,
             backend=self._backend,
         )
-        _warm(engine)
+        engine.warm()  # to compile takes longer than a step may
         return engine.__enter__()
 
     def _opened(self) -> Calls:
@@ -349,14 +349,6 @@ class Generator:
         finally:
             self._shelf.close()
             self._tally.adopt()  # of those that nobody was left to end
-
-
-def _warm(engine: Engine) -> None:
-    """Have the first step compiled, which takes longer than a step may."""
-    if engine.backend == "compiled":
-        engine.prefill(0, [0])
-        if engine.context > 1:
-            engine.decode([0], [0])
 
 
 def _check_time(name: str, seconds: float) -> None:

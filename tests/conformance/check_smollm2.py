@@ -150,7 +150,6 @@ def main() -> int:
             good.append(same_ids_as_llama_cpp(ours, args.model, args.llama_python, [*VARIED, *texts]))
         model = transformers.AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32).eval()
         good.append(same_logits(ours, model, texts, args.tokens))
-        # Greedy text of both, token by token, belongs here: `ours` and `model` are what it needs.
     return 0 if all(good) else 1
 
 

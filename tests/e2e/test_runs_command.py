@@ -281,7 +281,7 @@ def test_without_matplotlib_a_plot_says_what_to_install(place: Path, monkeypatch
         "PYTHONPATH", os.pathsep.join([str(place / "hidden"), os.environ.get("PYTHONPATH", "")])
     )
     line = run("runs", "show", "runs/one", "--plot", "one.png", cwd=place).refusal()
-    assert line == "error: this needs matplotlib: pip install 'crystalline[plot]'"
+    assert line == "error: this needs matplotlib: pip install '.[plot]' where crystalline's sources are"
     assert not (place / "one.png").exists()
     told(run("runs", "show", "runs/one", cwd=place))
     told(run("runs", "compare", "runs/one", "runs/other", cwd=place))

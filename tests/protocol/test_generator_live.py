@@ -6,6 +6,7 @@ import asyncio
 import random
 import threading
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +22,8 @@ from crystalline.errors import (
 )
 from crystalline.inference import Engine, Generator, SamplingOptions, complete
 from crystalline.inference import generator as generator_module
+from crystalline.inference.prefill import PREFILL_PIECE
+from crystalline.model import Parameters
 from crystalline.training import TrainConfig, Trainer
 from tests.helpers.generators import CONFIG, TableGenerator, tiny_model
 from tests.helpers.texts import words
@@ -117,6 +120,35 @@ async def test_an_answer_does_not_depend_on_the_others() -> None:
             )
             assert answer == expected
         assert generator.statistics().steps < 4 * 30 + 20, "steps are shared"
+
+
+async def test_a_long_prompt_is_read_in_pieces_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = tiny_model()
+    sizes = replace(few.config, seq_len=3 * PREFILL_PIECE)
+    model = replace(few, config=sizes, parameters=Parameters(sizes, few.parameters.flat))
+    prompt = [1 + at % (sizes.vocab_size - 1) for at in range(2 * PREFILL_PIECE + 9)]
+    expected = complete(model, prompt, tokens=5, options=WARM, seed=1)
+    calls: list[str] = []
+
+    def spied(name: str) -> None:
+        call = getattr(Engine, name)
+
+        def noted(*arguments: Any) -> Any:
+            calls.append(name)
+            return call(*arguments)
+
+        monkeypatch.setattr(Engine, name, noted)
+
+    spied("extend")
+    spied("decode")
+    async with Generator(model, slots=2, backend="numpy", threads=1) as generator:
+        async with aclosing(generator.stream("Ka", tokens=300, options=WARM)) as other:
+            await anext(other)
+            assert await generator.complete(prompt, tokens=5, options=WARM, seed=1) == expected
+            await anext(other)
+        assert calls.count("extend") == 2
+        between = calls[calls.index("extend") : len(calls) - calls[::-1].index("extend")]
+        assert "decode" in between, "the other one went on between the pieces"
 
 
 async def test_pieces_come_as_they_are_made() -> None:
