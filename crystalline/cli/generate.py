@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from crystalline.cli import sampling_options as option  # noqa: TC001  (typer reads the annotations)
 from crystalline.cli.long import ending_cleanly
 from crystalline.cli.opened import engine_of, text_model
-from crystalline.cli.output import put_out
+from crystalline.cli.output import put_out, put_out_of_model
 from crystalline.cli.prompts import (
     Wish,
     answer_all,
@@ -162,5 +162,5 @@ def _note_a_long_prompt(model: TextModel, request: Request) -> None:
 def _print_as_it_comes(prompt: str, pieces: Iterable[Piece]) -> None:
     put_out(prompt, end="")
     for piece in pieces:
-        put_out(piece.text, end="")
+        put_out_of_model(piece.text)
     put_out("")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
+import unicodedata
 from pathlib import Path
+from typing import Final
 
 import typer
 
 from crystalline.errors import OutputError
 
-__all__ = ["new_file", "put_out", "write_whole"]
+__all__ = ["harmless", "new_file", "put_out", "put_out_of_model", "write_whole"]
+
+_TURNS: Final = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # they change the direction
 
 
 def put_out(text: str, *, end: str = "\n") -> None:
@@ -24,6 +29,30 @@ def put_out(text: str, *, end: str = "\n") -> None:
     except OSError as error:
         error.filename = "standard output"  # the system knows only a number
         raise
+
+
+def put_out_of_model(text: str) -> None:
+    """Write what a model says, without the end of a line; on a terminal without commands for it.
+
+    Raises:
+        OSError: as `put_out`.
+    """
+    put_out(harmless(text) if sys.stdout.isatty() else text, end="")
+
+
+def harmless(text: str) -> str:
+    """Text that cannot move the cursor, change colours or turn lines around: a model's words are no commands.
+
+    >>> harmless("a\\x1b[2J b\\u202e")
+    'a?[2J b?'
+    """
+    return "".join("?" if _is_command(each) else each for each in text)
+
+
+def _is_command(character: str) -> bool:
+    if character in "\n\t":
+        return False
+    return unicodedata.category(character) == "Cc" or unicodedata.bidirectional(character) in _TURNS
 
 
 def new_file(path: Path, *, force: bool) -> Path:

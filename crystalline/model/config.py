@@ -39,7 +39,7 @@ class ModelConfig:
         ffn_dim: width of the feed-forward layer, F. None means 8/3 of `dim`, rounded up to a multiple
             of 16; the resolved number is stored.
         seq_len: most positions in one sequence, T.
-        rope_theta: base of the rotary angles.
+        rope_theta: base of the rotary angles, at least 1.
         rope_scaling: how the rotary frequencies are slowed down; None leaves them as they are.
         norm_eps: added to the mean square in RMSNorm.
         tied: whether the output projection is the embedding table.
@@ -67,6 +67,8 @@ class ModelConfig:
             _check_size(name, getattr(self, name), optional=name in {"kv_heads", "head_dim", "ffn_dim"})
         for name in ("rope_theta", "norm_eps"):
             _check_positive(name, getattr(self, name))
+        if self.rope_theta < 1:  # its powers would grow beyond all numbers
+            raise SettingError(f"rope_theta must be at least 1, got {shown(self.rope_theta)}")
         if not isinstance(self.tied, bool):
             raise SettingError(f"tied must be true or false, got {shown(self.tied)}")
         if self.kv_heads is None:

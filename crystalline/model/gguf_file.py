@@ -27,6 +27,8 @@ __all__ = ["is_gguf", "open_gguf"]
 
 _MERGES_FOR_A_TOKEN = 16  # several pairs may make the same token
 _NORMAL = 1  # of tokenizer.ggml.token_type
+_ENTRY_BYTES, _ADDED_BYTES = 400, 1800  # memory that the library takes for an entry; more for an added one
+_COST_FREE_BYTES = 32 << 20  # a tokenizer of usual size takes so much whatever the file has
 _KEY = "tokenizer.ggml."
 _BEGIN, _ENDS = "bos_token_id", ("eos_token_id", "eot_token_id", "eom_token_id")
 
@@ -99,6 +101,7 @@ class _Opened:
 
     def _tokenizer(self, tokens: list[str]) -> Tokenizer:
         kind, types = self._values.get(f"{_KEY}model"), self._types(len(tokens))
+        self._check_cost(types)
         if kind == "gpt2":
             merges = self._texts("merges", _MERGES_FOR_A_TOKEN * len(tokens))
             pre = self._values.get(f"{_KEY}pre")
@@ -108,6 +111,16 @@ class _Opened:
             prefix = self._flag("add_space_prefix", default=True)
             return sentencepiece_tokenizer(tokens, types, scores, self._where, space_prefix=prefix)
         raise self._wrong(f"{_KEY}model={shown(kind)} is not supported; known are 'gpt2' and 'llama'")
+
+    def _check_cost(self, types: list[int]) -> None:
+        """Refuse a vocabulary that would take far more memory than the file it lies in."""
+        added = sum(kind != _NORMAL for kind in types)
+        cost = _ENTRY_BYTES * len(types) + _ADDED_BYTES * added
+        if cost > _COST_FREE_BYTES + 4 * self._file_bytes:
+            raise self._wrong(
+                f"its vocabulary of {len(types)} entries, {added} of them not plain ones, would take about "
+                f"{cost >> 20} MiB, far more than the file has: {REMEDY}"
+            )
 
     def _types(self, length: int) -> list[int]:
         if f"{_KEY}token_type" not in self._values:

@@ -311,3 +311,20 @@ def test_a_file_that_is_cut_is_named(path: Path, kept: float) -> None:
     path.write_bytes(content[: int(kept * len(content))])
     with pytest.raises(ModelFolderError, match=r"model\.gguf"):
         open_model(path)
+
+
+def test_a_vocabulary_that_would_take_far_more_memory_than_the_file_is_refused(tmp_path: Path) -> None:
+    entries = 40_000
+    config = ModelConfig(vocab_size=entries, dim=2, layers=1, heads=1, ffn_dim=1, seq_len=8)
+    keys = {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": [f"t{number}" for number in range(entries)],
+        "tokenizer.ggml.scores": [0.0] * entries,
+        "tokenizer.ggml.token_type": [4] * entries,  # each of them added by itself
+    }
+    tensors = gguf_tensors(config, initialise(config, 0))
+    path = write_gguf_file(tmp_path / "added.gguf", config, tensors=tensors, keys=keys)
+    with pytest.raises(ModelFolderError, match=r"added\.gguf.*40000 of them not plain ones, would take"):
+        open_model(path)
+    keys["tokenizer.ggml.token_type"] = [1] * entries
+    assert open_model(write_gguf_file(path, config, tensors=tensors, keys=keys)).config.vocab_size == entries
