@@ -6,9 +6,11 @@ import math
 import operator
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self, cast
 
 import anyio
+import anyio.to_thread
 
 from actors import ActorError, ActorSystem, Supervision
 from crystalline.blas_limit import one_blas_thread
@@ -26,7 +28,7 @@ from crystalline.inference.scheduler import Tally
 from crystalline.inference.worker import START_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -49,6 +51,9 @@ SLOTS_MAX: Final = 256
 
 # No token of a usual vocabulary has more characters, so that a longer prompt need not be read to be refused.
 _CHARS_PER_TOKEN: Final = 128
+
+# A text of so many is cut into tokens within a few milliseconds.
+_AT_ONCE_CHARS: Final = 4096
 _DEFAULT: Final = SamplingOptions()
 _DESK: Final = Supervision(max_restarts=3, window_s=60.0, backoff_s=0.05)
 
@@ -195,8 +200,8 @@ class Generator:
             The pieces. What the reader has not read yet is kept: `tokens` pieces at the most.
 
         Raises:
-            SettingError: a value is out of range, or the prompt too long. Raised at once, like all that
-                follow by the iterator.
+            SettingError: a value is out of range, or the prompt too long. Raised at once; where the prompt is
+                a text of more than 4,096 characters, by the iterator, like all that follow.
             QueueFull: there is no room.
             DeadlineExceeded: its time is over.
             GenerationError: the engine was lost, or the generator closed. The text tells how.
@@ -205,8 +210,9 @@ class Generator:
         the next step. After a `break` Python closes the iterator when nobody refers to it any more; to be
         sure of the moment use `contextlib.aclosing`.
         """
-        request = self._request(prompt, tokens, options, seed, stop, logprobs, overflow)
-        return self._pieces(self._opened(), request, self._limit_s(deadline_s), caller)
+        calls, limit_s = self._opened(), self._limit_s(deadline_s)
+        make = partial(self._request, prompt, tokens, options, seed, stop, logprobs, overflow)
+        return self._pieces(calls, None if _is_long(prompt) else make(), make, limit_s, caller)
 
     async def complete(
         self,
@@ -225,10 +231,12 @@ class Generator:
 
         Cancelling it ends the request.
         """
-        request = self._request(prompt, tokens, options, seed, stop, logprobs, overflow)
+        calls, limit_s = self._opened(), self._limit_s(deadline_s)
+        make = partial(self._request, prompt, tokens, options, seed, stop, logprobs, overflow)
+        request = await _in_thread(make) if _is_long(prompt) else make()
         pieces: list[Piece] = []
         finish, weights = "", ""
-        async with aclosing(self._opened().hear(request, self._limit_s(deadline_s), caller)) as heard:
+        async with aclosing(calls.hear(request, limit_s, caller)) as heard:
             async for message in heard:
                 match message:
                     case Said():
@@ -329,8 +337,9 @@ class Generator:
         return deadline_s
 
     async def _pieces(
-        self, calls: Calls, request: Request, limit_s: float, caller: str
+        self, calls: Calls, made: Request | None, make: Callable[[], Request], limit_s: float, caller: str
     ) -> AsyncGenerator[Piece, None]:
+        request = await _in_thread(make) if made is None else made
         async with aclosing(calls.hear(request, limit_s, caller)) as heard:
             async for message in heard:
                 if isinstance(message, Said):
@@ -349,6 +358,16 @@ class Generator:
         finally:
             self._shelf.close()
             self._tally.adopt()  # of those that nobody was left to end
+
+
+def _is_long(prompt: object) -> bool:
+    """Whether the prompt is a text that takes too long to cut into tokens on the event loop."""
+    return isinstance(prompt, str) and len(prompt) > _AT_ONCE_CHARS
+
+
+async def _in_thread(make: Callable[[], Request]) -> Request:
+    """Make a request in a thread, which is left behind when nobody waits any more; it writes nothing."""
+    return await anyio.to_thread.run_sync(make, abandon_on_cancel=True)
 
 
 def _check_time(name: str, seconds: float) -> None:

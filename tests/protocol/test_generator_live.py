@@ -20,7 +20,7 @@ from crystalline.errors import (
     QueueFull,
     SettingError,
 )
-from crystalline.inference import Engine, Generator, SamplingOptions, complete
+from crystalline.inference import Engine, Generator, SamplingOptions, TextModel, complete
 from crystalline.inference import generator as generator_module
 from crystalline.inference.prefill import PREFILL_PIECE
 from crystalline.model import Parameters
@@ -149,6 +149,27 @@ async def test_a_long_prompt_is_read_in_pieces_beside_the_others(monkeypatch: py
         assert calls.count("extend") == 2
         between = calls[calls.index("extend") : len(calls) - calls[::-1].index("extend")]
         assert "decode" in between, "the other one went on between the pieces"
+
+
+async def test_a_long_text_is_cut_into_tokens_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, options = words(9_000, 5)[:6_000], SamplingOptions()
+    assert len(text) == 6_000
+    expected = complete(tiny_model(), text, tokens=4, overflow="slide", options=options)
+    encode, threads = TextModel.encode, list[int]()
+
+    def noted(model: TextModel, prompt: str) -> list[int]:
+        threads.append(threading.get_ident())
+        return encode(model, prompt)
+
+    monkeypatch.setattr(TextModel, "encode", noted)
+    async with real() as generator:
+        assert await generator.complete(text, tokens=4, overflow="slide", options=options) == expected
+        with pytest.raises(SettingError, match="context is 64 tokens"):
+            await anext(generator.stream(text, tokens=4))
+        assert len(threads) == 2
+        assert threading.get_ident() not in threads
+        await generator.complete("Ka", tokens=1)
+        assert threads[2] == threading.get_ident(), "a short one is not worth a thread"
 
 
 async def test_pieces_come_as_they_are_made() -> None:
