@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from crystalline.inference import Engine, TextModel
+from crystalline.inference.prefill import PREFILL_PIECE
 from crystalline.models import reading_model
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from crystalline.inference.weights import Precision
 
 __all__ = ["engine_of", "text_model"]
+
+_CLEAN_LINE: Final = "\r\x1b[2K"
 
 
 def text_model(model: Path) -> TextModel:
@@ -35,4 +39,14 @@ def engine_of(
     if engine.compiles_first:
         typer.echo("note: steps of large models are compiled once, which takes some ten seconds", err=True)
     engine.warm()
+    if sys.stderr.isatty():
+        engine.heard = _show_reading
     return engine
+
+
+def _show_reading(read: int, tokens: int) -> None:
+    """One line that goes away when the prompt has been read; a short prompt takes no time worth a word."""
+    if tokens > PREFILL_PIECE:
+        done = read >= tokens
+        text = "" if done else f"reading the prompt: {read:,} of {tokens:,} tokens"
+        typer.echo(f"{_CLEAN_LINE}{text}", nl=False, err=True)

@@ -67,6 +67,8 @@ class Engine:
         threads: as resolved.
         backend: `numpy` or `compiled`.
         nbytes: of weights and cache.
+        heard: may be set: called by `prefill` after each piece, with the tokens read so far and those of the
+            prompt.
 
     Raises:
         SettingError: a number is out of range, the context is longer than the model's, there is no memory for
@@ -102,6 +104,7 @@ class Engine:
             for table in rotary_tables(self.context, config.head_dim, config.rope_theta, config.rope_scaling)
         )
         products = None if self.backend == "numpy" else _compiled().CompiledProducts()
+        self.heard: Callable[[int, int], None] = _nobody
         self._crew = Crew(self.threads)
         try:
             self._prefill = Prefill(self._weights, self._cache, cos, sin, self._crew, products)
@@ -181,6 +184,7 @@ class Engine:
         try:
             for start in range(0, len(ids), PREFILL_PIECE):
                 logits = self._prefill(slot, ids[start : start + PREFILL_PIECE])
+                self.heard(self._cache.lengths[slot], len(ids))
         except BaseException:
             self._cache.lengths[slot] = 0
             raise
@@ -252,6 +256,10 @@ class Engine:
             raise ValueError(
                 f"token ids lie in 0 to {self.config.vocab_size - 1}, got {min(ids)} to {max(ids)}"
             )
+
+
+def _nobody(_read: int, _tokens: int) -> None:
+    """Who hears of the pieces of a prompt when nobody has asked."""
 
 
 def _cores() -> int:

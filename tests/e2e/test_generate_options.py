@@ -184,3 +184,11 @@ def test_ctrl_c_ends_a_batch(bird: Path, tmp_path: Path) -> None:
         assert terminal.end() == 130
     assert "interrupted" in terminal.shown
     assert "Traceback" not in terminal.shown
+
+
+def test_a_long_prompt_is_seen_to_be_read_on_a_terminal(tmp_path: Path) -> None:
+    model, long = parrot(tmp_path / "model"), "a " * 800
+    with Terminal("generate", model, "--prompt", long, "--tokens", "3", "--top-k", "1") as terminal:
+        terminal.wait_for("reading the prompt: 512 of ")
+        assert terminal.end() == 0
+    assert "reading the prompt" not in run("generate", model, "--prompt", long, "--tokens", "3").err

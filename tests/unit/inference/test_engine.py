@@ -153,7 +153,11 @@ def test_a_prompt_in_pieces_is_the_prompt(length: int, backend: Backend) -> None
     config = replace(GROUPED, seq_len=1100)
     parameters, ids = model(config), text(config, length)
     with Engine(parameters, slots=2, backend=backend, threads=2) as engine:
+        heard: list[tuple[int, int]] = []
+        engine.heard = lambda read, tokens: heard.append((read, tokens))
         whole = engine.prefill(0, ids).copy()
+        ends = [*range(PREFILL_PIECE, length, PREFILL_PIECE), length]
+        assert heard == [(end, length) for end in ends]
         assert error(whole, plain(parameters, ids)[-1]) < 1e-5
         pieces = engine.prefill(1, ids[:PREFILL_PIECE])
         for start in range(PREFILL_PIECE, length, PREFILL_PIECE):
