@@ -40,8 +40,8 @@ _COMPILED_MIN_BYTES: Final = 16 * 1024 * 1024
 
 
 def compiled_available() -> bool:
-    """Whether numba is installed, by `pip install '.[fast]'` in the folder of the sources."""
-    return find_spec("numba") is not None
+    """Whether numba is installed, by `pip install '.[fast]'` in the folder of the sources, on a POSIX system."""
+    return find_spec("numba") is not None and hasattr(os, "sched_yield")
 
 
 class Engine:
