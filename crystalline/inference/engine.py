@@ -40,7 +40,7 @@ _COMPILED_MIN_BYTES: Final = 16 * 1024 * 1024
 
 
 def compiled_available() -> bool:
-    """Whether numba is installed, by `pip install '.[fast]'` in the folder of the sources, on a POSIX system."""
+    """Whether numba is installed, by `pip install '.[fast]'` where the sources are, on a POSIX system."""
     return find_spec("numba") is not None and hasattr(os, "sched_yield")
 
 
