@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from crystalline.cli import sampling_options as option  # noqa: TC001  (the same)
 from crystalline.cli.dialogue import Answer, Dialogue
+from crystalline.cli.model_argument import Model  # noqa: TC001  (typer reads the annotations at run time)
 from crystalline.cli.opened import engine_of, text_model
 from crystalline.cli.output import new_file, put_out, write_whole
 from crystalline.cli.sampling_options import precision
@@ -46,7 +47,7 @@ Ctrl-C stops an answer. What there is of it stays in the conversation."""
 
 
 def chat(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model, such as a run folder.")],
+    model: Model,
     *,
     prompt: Annotated[str | None, typer.Option(help="Ask this alone, and leave.", show_default=False)] = None,
     system: Annotated[

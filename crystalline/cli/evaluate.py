@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from crystalline.cli import sampling_options as option  # noqa: TC001  (typer reads the annotations)
 from crystalline.cli.long import bar, ending_cleanly
+from crystalline.cli.model_argument import Model  # noqa: TC001  (typer reads the annotations at run time)
 from crystalline.cli.opened import text_model
 from crystalline.cli.output import put_out
 from crystalline.cli.sampling_options import precision
@@ -33,7 +34,7 @@ __all__ = ["evaluate_model"]
 
 
 def evaluate_model(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model, such as a run folder.")],
+    model: Model,
     data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Text files, or folders of them.")],
     *,
     seq_len: Annotated[

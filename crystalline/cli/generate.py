@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from crystalline.cli import sampling_options as option  # noqa: TC001  (typer reads the annotations)
 from crystalline.cli.long import ending_cleanly
+from crystalline.cli.model_argument import Model  # noqa: TC001  (typer reads the annotations at run time)
 from crystalline.cli.opened import engine_of, text_model
 from crystalline.cli.output import put_out, put_out_of_model
 from crystalline.cli.prompts import (
@@ -63,10 +64,7 @@ _Logprobs = Annotated[
 
 
 def generate(
-    model: Annotated[
-        Path,
-        typer.Argument(metavar="MODEL", help="A model, such as the --out of `crystalline train`."),
-    ],
+    model: Model,
     *,
     prompt: _Prompt = None,
     batch: _Batch = None,

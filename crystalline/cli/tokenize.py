@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 import typer
 
+from crystalline.cli.model_argument import ModelOrTokenizer  # noqa: TC001  (typer reads the annotations at run time)
 from crystalline.cli.output import put_out
 from crystalline.cli.vocabulary import Entries, open_tokenizer, readable_as_special, valid_text, visible
 from crystalline.data import decoded, encode_stream
@@ -29,7 +30,7 @@ _PLACE_WIDTH: Final = 8
 
 
 def tokenize(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model, or a tokenizer.json by itself.")],
+    model: ModelOrTokenizer,
     text: Annotated[
         str | None,
         typer.Argument(

@@ -12,6 +12,7 @@ import numpy as np
 import typer
 
 from crystalline.cli.long import bar, ending_cleanly
+from crystalline.cli.model_argument import ModelOrTokenizer  # noqa: TC001  (typer reads the annotations at run time)
 from crystalline.cli.output import put_out
 from crystalline.cli.tables import number, table
 from crystalline.cli.vocabulary import (
@@ -40,7 +41,7 @@ _LENGTHS_SHOWN: Final = 16
 
 
 def show(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model, or a tokenizer.json by itself.")],
+    model: ModelOrTokenizer,
     data: Annotated[
         list[Path] | None,
         typer.Argument(

@@ -110,3 +110,9 @@ def test_the_module_is_the_command() -> None:
         check=True,
     )
     assert done.stdout == run("--version").out
+
+
+@pytest.mark.parametrize("words", ["generate", "chat", "eval", "tokenize", "vocab show"])
+def test_help_of_what_opens_a_model_says_where_names_are_looked_up(words: str) -> None:
+    text = run(*words.split(), "--help").out
+    assert "($CRYSTALLINE_MODELS," in text
