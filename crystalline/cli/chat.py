@@ -36,6 +36,7 @@ CONTEXT_USUAL: Final = 4096
 
 _SAMPLING: Final = SamplingOptions()
 _PROMPT: Final = "> "
+_UNTAUGHT: Final = "note: this model has no chat template: it was not taught to converse, and continues text"
 _LEAVING: Final = "(Ctrl-C again, or Ctrl-D, leaves)"
 _HELP: Final = """\
 /help           this
@@ -80,8 +81,8 @@ def chat(
     there are the answers alone; then a line that begins with / is nothing special.
 
     The model's own chat template says how a conversation is written. A model without one was not taught to
-    converse: it sees "User: ..." and "Assistant: ...". When a conversation outgrows the context its oldest
-    turns are left out, which is said on standard error.
+    converse, which is said on standard error: it sees "User: ..." and "Assistant: ...". When a conversation
+    outgrows the context its oldest turns are left out, which is said there as well.
 
     With --json each object has prompt, answer, finish ("stop", "length", "context" or "interrupted"), tokens,
     prompt_tokens and dropped (messages left out).
@@ -104,6 +105,8 @@ def chat(
         loaded = text_model(model)
         room = min(loaded.config.seq_len, CONTEXT_USUAL) if context is None else context
         with engine_of(loaded, context=room, threads=threads, weights=held) as engine:
+            if loaded.text.chat_template is None:
+                typer.echo(_UNTAUGHT, err=True)
             dialogue = Dialogue(
                 loaded, engine, options, tokens=tokens, seed=seed, stop=tuple(stop or ()), system=system
             )

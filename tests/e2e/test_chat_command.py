@@ -57,7 +57,7 @@ def test_no_option_is_without_a_test() -> None:
 
 def test_one_question_has_one_answer(bird: Path) -> None:
     done = run("chat", bird, "--prompt", "hi", "--tokens", "9", "--temperature", "0")
-    assert (done.code, done.out, done.err) == (0, "aaaaaaaaa\n", "")
+    assert (done.code, done.out) == (0, "aaaaaaaaa\n")
     assert ask(bird) == {
         "prompt": "hi",
         "answer": "aaaaaaaaa",
@@ -66,6 +66,12 @@ def test_one_question_has_one_answer(bird: Path) -> None:
         "prompt_tokens": length_of("User: hi\n\nAssistant:"),
         "dropped": 0,
     }
+
+
+def test_a_model_that_was_not_taught_to_converse_is_noted_once(bird: Path, taught: Path) -> None:
+    note = "note: this model has no chat template: it was not taught to converse, and continues text\n"
+    assert fed("hi\nbye\n", bird, "--tokens", "3").err == note
+    assert fed("hi\nbye\n", taught, "--tokens", "3").err == ""
 
 
 def test_each_line_is_a_turn_and_what_was_said_is_remembered(taught: Path) -> None:
@@ -140,8 +146,8 @@ def test_the_oldest_turns_are_left_out_when_the_context_is_full(bird: Path) -> N
         ((), "standard input has no line"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(bird: Path, words: tuple[str, ...], complaint: str) -> None:
-    assert complaint in run("chat", bird, *words).refusal()
+def test_what_cannot_be_asked_is_refused(taught: Path, words: tuple[str, ...], complaint: str) -> None:
+    assert complaint in run("chat", taught, *words).refusal()
 
 
 @pytest.mark.parametrize(
