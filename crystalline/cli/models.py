@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from crystalline.cli.output import put_out
+from crystalline.errors import ModelFolderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Json", "Models", "Name", "models", "working"]
+__all__ = ["Json", "Models", "Name", "check_named", "models", "working"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 # Not the constant of `crystalline.models`: the help of the group must not wait for numpy.
@@ -33,6 +34,22 @@ def models(ctx: typer.Context) -> None:
     """
     if ctx.invoked_subcommand is None:
         put_out(ctx.get_help())
+
+
+def check_named(ctx: typer.Context, models: Path) -> None:
+    """Do nothing if the models folder is there, or is the usual one, which is made by the first import.
+
+    Raises:
+        ModelFolderError: it was named by --models or the environment variable, and is no folder.
+    """
+    source = ctx.get_parameter_source("models")
+    if source is not None and source.name.startswith("DEFAULT"):
+        return
+    if not models.is_dir():
+        raise ModelFolderError(
+            f"there is no folder {models.absolute()}: name another one with --models or CRYSTALLINE_MODELS, "
+            f"or import a model into it"
+        )
 
 
 @contextmanager

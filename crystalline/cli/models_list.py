@@ -6,7 +6,9 @@ import json as json_format
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from crystalline.cli.models import Json, Models, Name  # noqa: TC001  (typer reads the annotations at run time)
+import typer  # noqa: TC002  (typer reads the annotations at run time)
+
+from crystalline.cli.models import Json, Models, Name, check_named
 from crystalline.cli.output import put_out
 from crystalline.cli.tables import NOTHING, moment, number, printable, short_hash, table, value
 from crystalline.errors import InputError, ModelFolderError
@@ -25,15 +27,16 @@ _BAR: Final = 30
 _FLOAT_BYTES: Final = 4
 
 
-def list_models(*, models: Models = Path("models"), json: Json = False) -> None:
+def list_models(ctx: typer.Context, *, models: Models = Path("models"), json: Json = False) -> None:
     """List the models of the models folder.
 
     For each the number of its parameters and of its layers, how many tokens it sees at once and how many it
     knows, the size of its files, the beginning of the hash of its weights, and when it was imported.
 
     A damaged model has a row without numbers; what is wrong with it stands on standard error, and the exit
-    code is 2.
+    code is 2. A folder that was named and is not there is an error; a usual one has no models then.
     """
+    check_named(ctx, models)
     store = Store(models)
     found = {name: _looked_at(store, name) for name in store.names()}
     if json:

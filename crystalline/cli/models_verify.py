@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crystalline.cli.models import Models, working
+from crystalline.cli.models import Models, check_named, working
 from crystalline.cli.output import put_out
 from crystalline.cli.tables import printable
 from crystalline.errors import ModelFolderError
@@ -20,6 +20,7 @@ __all__ = ["verify"]
 
 
 def verify(
+    ctx: typer.Context,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Which models; without names, all.")
     ] = None,
@@ -31,6 +32,7 @@ def verify(
     Prints a line a model: ok, or what is wrong with which file. Exit code 0: all is as it was written; 1:
     something is damaged; 2: there is no such model.
     """
+    check_named(ctx, models)
     store = Store(models)
     chosen = names or store.names()
     for name in chosen:

@@ -36,6 +36,8 @@ def open_model(path: Path) -> LoadedModel:
         if is_gguf(path):
             return open_gguf(path)
         raise ModelFolderError(f"{path} is neither a model folder nor a GGUF file: name one of these")
+    if path.suffix == ".gguf" and not path.exists():
+        raise ModelFolderError(f"there is no file {path}: name a GGUF file or a model folder")
     folder = model_folder(path)
     vocab_size = load_config(folder).vocab_size
     tokenizer_json = load_tokenizer_json(folder, bytes_max=_TOKENIZER_FREE_BYTES + _ENTRY_BYTES * vocab_size)

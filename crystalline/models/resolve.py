@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from crystalline.models.names import is_name
-from crystalline.models.store import Store
+from crystalline.models.store import MODELS_VARIABLE, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["MODELS_VARIABLE", "models_folder", "reading_model", "resolve_model"]
-
-MODELS_VARIABLE: Final = "CRYSTALLINE_MODELS"
-"""The environment variable that names the models folder."""
 
 _DEFAULT: Final = "models"
 
@@ -71,6 +68,8 @@ def _named(name_or_path: str | Path, models: Path | None) -> tuple[Store, str | 
     )
     if not is_name(word) or path.is_file() or (path / "config.json").is_file():
         return store, None
-    if path.exists() and word not in store.names():
-        return store, None  # whoever opens it says what is wrong with it
+    if word not in store.names():
+        if path.exists():
+            return store, None  # whoever opens it says what is wrong with it
+        raise store.unknown(word, or_path=True)
     return store, word

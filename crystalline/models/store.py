@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Store"]
+__all__ = ["MODELS_VARIABLE", "Store"]
+
+MODELS_VARIABLE: Final = "CRYSTALLINE_MODELS"
+"""The environment variable that names the models folder."""
 
 _STORE: Final = ".store"
 _ATTEMPTS: Final = 100  # a name may be removed and made again while it is followed, but hardly so often
@@ -88,12 +91,18 @@ class Store:
             f"{self.folder / name} has lost its files: remove the model and import it again"
         )
 
-    def unknown(self, name: str) -> ModelFolderError:
-        """The error that says which models there are instead."""
+    def unknown(self, name: str, *, or_path: bool = False) -> ModelFolderError:
+        """The error that says which models there are instead.
+
+        Args:
+            name: of the model that is not there.
+            or_path: whether a path could have been given as well.
+        """
         names = self.names()
-        there = ", ".join(names) if names else "none"
+        there, remedy = (", ".join(names), "name one of these") if names else ("none", "import one")
         return ModelFolderError(
-            f"there is no model {name!r} in {self.folder} (there: {there}): name one of these, or a path"
+            f"there is no model {name!r} in {self.folder.absolute()} (there: {there}): {remedy}, "
+            f"{'give a path, ' if or_path else ''}or set {MODELS_VARIABLE} to another folder"
         )
 
     @contextmanager

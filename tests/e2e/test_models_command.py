@@ -43,7 +43,7 @@ COMMANDS = (
     models_change.remove,
     models_verify.verify,
 )
-ARGUMENTS = {"source", "target", "name", "names", "new", "return"}
+ARGUMENTS = {"ctx", "source", "target", "name", "names", "new", "return"}
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,8 @@ def test_an_import_of_a_run_is_its_model(trained: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_imported_is_said_in_one_line(here: Path) -> None:
-    assert "nothing" in run("models", "import", "nothing", cwd=here).refusal()
+    for nothing in ("nothing", "nothing.gguf"):
+        assert f"no file or folder {nothing}:" in run("models", "import", nothing, cwd=here).refusal()
     (here / "text.gguf").write_text("no model")
     assert "text.gguf" in run("models", "import", "text.gguf", cwd=here).refusal()
     assert names(here) == ["a"]
@@ -163,6 +164,28 @@ def test_a_list_is_a_table_or_an_object(here: Path) -> None:
     (only,) = found["models"]
     assert (only["name"], only["weights_sha256"], only["layers"]) == ("a", sha256, 2)
     assert only["bytes"] == read_record(Store(here / "models").place("a")).size
+
+
+def test_a_destination_that_cannot_be_is_named_as_it_was_typed(here: Path) -> None:
+    (here / "file").write_text("no folder")
+    for target in ("file/x", "file/x/y.gguf", "/proc/x", "/proc/x/y.gguf"):
+        done = run("models", "export", "a", target, cwd=here)
+        assert done.refusal().startswith(f"error: {target}: ")
+    done = run("models", "export", "a", "large/x", cwd=here, limits="ulimit -f 10")
+    assert done.refusal().startswith("error: large/x: ")
+    assert listing(here / "large") == []
+
+
+def test_a_folder_that_was_named_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(MODELS_VARIABLE, raising=False)
+    missing = tmp_path / "missing"
+    for words in (("list",), ("list", "--json"), ("verify",)):
+        done = run("models", *words, "--models", "missing", cwd=tmp_path)
+        assert f"there is no folder {missing}:" in done.refusal()
+    monkeypatch.setenv(MODELS_VARIABLE, str(missing))
+    assert f"there is no folder {missing}:" in run("models", "list", cwd=tmp_path).refusal()
+    missing.mkdir()
+    assert run("models", "list", cwd=tmp_path).out == f"no models in {missing}\n"
 
 
 def test_a_list_without_models(tmp_path: Path) -> None:
@@ -321,5 +344,5 @@ def test_other_commands_take_a_name_and_say_which_there_are(here: Path) -> None:
         assert run(*words, cwd=here).code == 0, words
         unknown = run(words[0], *("b" if word == "a" else word for word in words[1:]), cwd=here)
         assert unknown.code == 2, words
-        assert "no model 'b' in models (there: a)" in unknown.err, words
+        assert f"no model 'b' in {here / 'models'} (there: a)" in unknown.err, words
         assert unknown.err.count("\n") == 1, words

@@ -148,6 +148,26 @@ def test_a_folder_holds_no_eight_bits(tmp_path: Path) -> None:
         export_model(tmp_path / "nothing", tmp_path / "out", layout="hf", kind="q8_0")
 
 
+def test_a_destination_is_looked_at_before_the_model(tmp_path: Path) -> None:
+    write_hf(tmp_path / "source", chat_model())
+    (tmp_path / "file").write_text("no folder")
+    seen: list[str] = []
+    for target in (tmp_path / "file", tmp_path / "file" / "x", tmp_path / "file" / "x" / "y.gguf"):
+        with pytest.raises((OutputError, OSError)) as raised:
+            export_model(
+                tmp_path / "source",
+                target,
+                layout="gguf",
+                kind="f32",
+                progress=lambda doing, _part: seen.append(doing),
+            )
+        assert str(target) in str(raised.value)
+    assert seen == []
+    with pytest.raises(ModelFolderError):
+        export_model(tmp_path / "nothing", tmp_path / "new" / "x", layout="hf", kind="f32")
+    assert listing(tmp_path) == ["file", "source"], "no folder was made for nothing"
+
+
 def test_an_export_makes_the_folders_above_it(tmp_path: Path) -> None:
     write_hf(tmp_path / "m", small_model())
     export_model(tmp_path / "m", tmp_path / "a" / "b" / "m.gguf", layout="gguf", kind="f16")

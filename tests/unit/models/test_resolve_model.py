@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,10 +77,18 @@ def test_another_folder_right_here_does_not(stored: Callable[[str], Path]) -> No
 def test_an_unknown_name_is_answered_with_those_that_are_there(stored: Callable[[str], Path]) -> None:
     stored("beta")
     stored("alpha")
-    with pytest.raises(ModelFolderError, match=r"no model 'gamma' in models \(there: alpha, beta\)"):
+    there = re.escape(f"no model 'gamma' in {Path('models').absolute()} (there: alpha, beta): ")
+    with pytest.raises(ModelFolderError, match=f"{there}.*a path, .*{MODELS_VARIABLE}"):
         resolve_model("gamma")
     with pytest.raises(ModelFolderError, match="there: none"), reading_model("gamma", Path("others")):
         pass
+
+
+def test_a_path_is_offered_only_where_it_is_taken(stored: Callable[[str], Path]) -> None:
+    stored("alpha")
+    with pytest.raises(ModelFolderError, match=f"alpha.*{MODELS_VARIABLE}") as raised:
+        Store(Path("models")).place("gamma")
+    assert "a path" not in str(raised.value)
 
 
 def test_what_is_read_stays_though_it_is_removed(stored: Callable[[str], Path]) -> None:
