@@ -1,6 +1,6 @@
 """A web service around a model, on nothing but asyncio: many clients at once, each sees its text as it comes.
 
-    python examples/chat_service.py MODEL --port 8000       serve until Ctrl-C
+    python examples/chat_service.py MODEL --port 8000       serve a model, by path or name, until Ctrl-C
     curl -N localhost:8000/generate -d '{"prompt": "Once", "tokens": 50}'
     python examples/chat_service.py                         show all this with a tiny model, and end
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 import tempfile
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from crystalline.errors import CrystallineError, InputError, QueueFull
 from crystalline.inference import Generator, SamplingOptions, TextModel
 from crystalline.inference.chat_template import render
 from crystalline.model import ModelConfig
+from crystalline.models import reading_model
 from crystalline.training import TrainConfig, Trainer
 
 if TYPE_CHECKING:
@@ -168,14 +170,24 @@ def parse_body(body: bytes, model: TextModel) -> dict[str, Any]:
 
 
 def conversation(messages: Sequence[Any], model: TextModel) -> list[int]:
+    if not messages:
+        raise Refusal(400, "messages is empty: send one at least")
+    if not all(is_message(each) for each in messages):
+        raise Refusal(400, 'messages is a list of {"role": ..., "content": ...}, all of them texts')
     text = model.text
     if text.chat_template is None:
         raise Refusal(400, "this model has no chat template: send a prompt")
-    if not all(isinstance(m, dict) and all(isinstance(v, str) for v in m.values()) for m in messages):
-        raise Refusal(400, 'messages is a list of {"role": ..., "content": ...}')
     with refused():
         asked = render(text.chat_template, messages, begin_token=text.begin_token, end_token=text.end_token)
         return model.encode(asked, special=True)
+
+
+def is_message(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and {"role", "content"} <= value.keys()
+        and all(isinstance(each, str) for each in value.values())
+    )
 
 
 # Connections
@@ -315,8 +327,14 @@ async def refuse(writer: asyncio.StreamWriter, refusal: Refusal) -> None:
 # The program
 
 
-async def serve(path: Path, host: str, port: int) -> None:
-    model = await asyncio.to_thread(TextModel.load, path)
+def opened(name: str) -> TextModel:
+    """A model by its path, or by its name in the models folder."""
+    with reading_model(name) as path:
+        return TextModel.load(path)
+
+
+async def serve(name: str, host: str, port: int) -> None:
+    model = await asyncio.to_thread(opened, name)
     async with Generator(model) as generator:
         service = Service(generator, model)
         server = await service.serve(host, port)
@@ -401,12 +419,31 @@ async def be_clients(port: int, generator: Generator) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A web service around a model.")
-    parser.add_argument("model", nargs="?", type=Path, help="a model; without one, a tiny one shows itself")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        help="a path, or a name in the models folder ($CRYSTALLINE_MODELS, else ./models); without one, a "
+        "tiny model shows itself",
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     given = parser.parse_args()
-    with suppress(KeyboardInterrupt):
+    try:
         asyncio.run(show() if given.model is None else serve(given.model, given.host, given.port))
+    except KeyboardInterrupt:
+        pass
+    except (
+        CrystallineError,
+        OSError,
+        OverflowError,
+    ) as error:  # such as no model, a port in use or beyond all
+        sys.exit(failed(error))
+
+
+def failed(error: Exception) -> int:
+    """Say in one line why it cannot go on; the exit code."""
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import pytest
 
 from crystalline.inference import complete
 from crystalline.model import save_model
+from crystalline.models import MODELS_VARIABLE, Store
 from tests.helpers.generators import tiny_model
 
 if TYPE_CHECKING:
@@ -26,10 +27,13 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[str]]:
+    """It serves a model that it was given by name."""
     model = tiny_model()
-    save_model(tmp_path, model.config, model.parameters.flat, model.tokenizer.to_str())
-    command = [sys.executable, "-W", "error", str(SERVICE), str(tmp_path), "--port", "0"]
+    with Store(tmp_path / "models").adding("tiny") as folder:
+        save_model(folder, model.config, model.parameters.flat, model.tokenizer.to_str())
+    monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path / "models"))
+    command = [sys.executable, "-W", "error", str(SERVICE), "tiny", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -72,7 +76,12 @@ def test_what_it_does_not_understand_is_refused_with_the_reason(service: subproc
         '{"prompt": "a", "more": 1}': "no object with",
         '{"prompt": true}': "prompt cannot be true",
         '{"prompt": "a", "stop": [1]}': "a list of texts",
-        '{"messages": []}': "no chat template",
+        '{"messages": []}': "messages is empty",
+        '{"messages": ["a"]}': "a list of",
+        '{"messages": [{"role": "user"}]}': "a list of",
+        '{"messages": [{"content": "a"}]}': "a list of",
+        '{"messages": [{"role": "user", "content": 3}]}': "a list of",
+        '{"messages": [{"role": "user", "content": "a"}]}': "no chat template",
         "{}": "either prompt or messages",
         '{"prompt": "a", "tokens": 0}': "tokens is 0",
         '{"prompt": "a", "temperature": -1}': "temperature is -1",
@@ -88,3 +97,20 @@ def test_what_it_does_not_understand_is_refused_with_the_reason(service: subproc
         assert story in json.loads(answer.read())["error"]
         connection.close()
     assert service.poll() is None
+
+
+def test_what_keeps_it_from_serving_is_one_line(service: subprocess.Popen[str]) -> None:
+    port = port_of(service)
+    for words, story in {
+        ("tiny", "--port", str(port)): "address already in use",
+        ("tiny", "--port", "99999"): "port",
+        ("tiny", "--host", "256.256.256.256"): "",
+        ("other",): "no model 'other' in",
+        ("./nothing",): "there is no folder nothing",
+        (str(SERVICE),): "neither a model folder nor a GGUF file",
+    }.items():
+        command = [sys.executable, "-W", "error", str(SERVICE), *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+        assert done.stderr.startswith("error: ")
+        assert story in done.stderr
