@@ -432,11 +432,7 @@ def main() -> None:
         asyncio.run(show() if given.model is None else serve(given.model, given.host, given.port))
     except KeyboardInterrupt:
         pass
-    except (
-        CrystallineError,
-        OSError,
-        OverflowError,
-    ) as error:  # such as no model, a port in use or beyond all
+    except (CrystallineError, OSError, OverflowError) as error:  # the last for a port beyond all ports
         sys.exit(failed(error))
 
 

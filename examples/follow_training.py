@@ -1,8 +1,8 @@
 """Train a model, and have it talk meanwhile: a generator follows the checkpoints of the run beside it.
 
 Both live in one program and one actor system. Each time there are newer weights the same prompt is continued
-with the same seed: at first nonsense, then, slowly, something like the text. A request that runs while the
-weights change ends with those that it began with.
+with the same seed: at first scraps between line ends, then, slowly, what looks like words. A request that
+runs while the weights change ends with those that it began with.
 
 python examples/follow_training.py
 """
@@ -32,7 +32,7 @@ async def say(generator: Generator) -> None:
 
 async def main() -> None:
     config = ModelConfig(vocab_size=512, dim=32, layers=2, heads=4, seq_len=32)
-    settings = TrainConfig(spheres=2, steps=160, batch_size=24, lr=5e-3, warmup=10, save_every=40)
+    settings = TrainConfig(spheres=2, steps=600, batch_size=24, lr=5e-3, warmup=10, save_every=150)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         async with Trainer(config, settings, Corpus.builtin(), out=run) as trainer:

@@ -27,7 +27,7 @@ EXPECTED = {
         '{"prompt": 3} -> HTTP/1.1 400 Bad Request',
     ],
     "embed_training": ["epoch 3: training loss", "ticks, worst delay"],
-    "follow_training": ["step-00000040: 'The actor ", "step-00000160: 'The actor ", "160 steps were trained"],
+    "follow_training": ["step-00000150: ", "step-00000600: ", "600 steps were trained"],
     "hello_actors": ["hello you, after all that", "UpwardAsk", "left behind: 0"],
     "second_epoch": ["epoch 3: total 44850", "the root is epoch_done(3)", "again: IllegalTransition"],
 }
