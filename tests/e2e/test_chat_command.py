@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -206,10 +207,17 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(bird: Path, tmp_path: Path)
 def test_ctrl_c_twice_at_the_prompt_leaves(bird: Path) -> None:
     with Terminal("chat", bird) as terminal:
         terminal.wait_for("> ")
-        terminal.type("half a li\x03")
+        terminal.type("half a li")
+        terminal.wait_for("half a li")
+        terminal.type("\x03")
         terminal.wait_for("Ctrl-C again")
         terminal.wait_for("> ")
-        terminal.type("\x03")
+        for _ in range(int(LIMIT_S)):
+            # readline overlooks a signal between the prompt and its first look for keys: a person tries again.
+            terminal.type("\x03")
+            with suppress(subprocess.TimeoutExpired):
+                terminal.process.wait(1.0)
+                break
         assert terminal.end() == 0
     assert "Traceback" not in terminal.shown
 
@@ -248,6 +256,7 @@ def test_a_models_words_are_not_commands_for_the_terminal(tmp_path: Path) -> Non
         terminal.wait_for("> ")
         terminal.type("hi\r")
         terminal.wait_for("?????")
+        terminal.wait_for("> ")
         terminal.type("\x04")
         terminal.end()
     assert "\x1b\x1b" not in terminal.shown
