@@ -165,7 +165,8 @@ def test_a_config_file_that_cannot_be_used(place: Path, content: str | None, com
 
 
 def test_a_model_folder_that_is_missing(place: Path) -> None:
-    assert "no folder nowhere" in run("generate", "nowhere", cwd=place).refusal()
+    assert "there is no model 'nowhere' in " in run("generate", "nowhere", cwd=place).refusal()
+    assert "no folder no/where" in run("generate", "no/where", cwd=place).refusal()
 
 
 @pytest.mark.parametrize("damaged", ["config.json", "model.safetensors", "tokenizer.json"])

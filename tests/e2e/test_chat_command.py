@@ -213,7 +213,7 @@ def test_ctrl_c_twice_at_the_prompt_leaves(bird: Path) -> None:
         terminal.wait_for("Ctrl-C again")
         terminal.wait_for("> ")
         for _ in range(int(LIMIT_S)):
-            # readline overlooks a signal between the prompt and its first look for keys: a person tries again.
+            # readline overlooks a signal between prompt and first look for keys: a person tries again.
             terminal.type("\x03")
             with suppress(subprocess.TimeoutExpired):
                 terminal.process.wait(1.0)
