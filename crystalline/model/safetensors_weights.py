@@ -54,6 +54,15 @@ def read_weights(folder: Path, config: ModelConfig) -> npt.NDArray[np.float32]:
         ModelFolderError: a file is missing or damaged, a tensor is missing, unexpected, of a type other than
             F32, F16 or BF16, of another shape, or holds a value that is not finite.
     """
+    try:
+        return _read(folder, config)
+    except OSError as error:  # such as a file that is removed meanwhile
+        raise ModelFolderError(
+            f"{error.filename or folder} cannot be read ({error.strerror or error}): {REMEDY}"
+        ) from None
+
+
+def _read(folder: Path, config: ModelConfig) -> npt.NDArray[np.float32]:
     paths = _weight_files(folder)
     held, weights = sum(path.stat().st_size for path in paths), config.parameter_count()
     if held < weights:

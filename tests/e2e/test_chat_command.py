@@ -208,12 +208,9 @@ def test_ctrl_c_twice_at_the_prompt_leaves(bird: Path) -> None:
     with Terminal("chat", bird) as terminal:
         terminal.wait_for("> ")
         terminal.type("half a li")
-        terminal.wait_for("half a li")
-        terminal.type("\x03")
-        terminal.wait_for("Ctrl-C again")
+        terminal.press_until("\x03", "Ctrl-C again")
         terminal.wait_for("> ")
-        for _ in range(int(LIMIT_S)):
-            # readline overlooks a signal between prompt and first look for keys: a person tries again.
+        for _ in range(int(LIMIT_S)):  # again, as in `press_until`
             terminal.type("\x03")
             with suppress(subprocess.TimeoutExpired):
                 terminal.process.wait(1.0)

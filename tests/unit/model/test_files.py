@@ -17,9 +17,11 @@ from crystalline.model import (
     load_model,
     load_tokenizer_json,
     logits,
+    safetensors_weights,
     save_model,
     weights_sha256,
 )
+from crystalline.model.safetensors_weights import room_for
 from tests.helpers.models import GROUPED, TIED, random_batch
 from tests.helpers.tokenizers import small_tokenizer
 
@@ -222,3 +224,16 @@ def test_no_byte_flipped_in_the_header_ends_in_anything_but_a_clear_error(folder
             messages.append(str(error))
     assert len(messages) > 30
     assert all("model.safetensors" in message for message in messages)
+
+
+def test_a_file_that_goes_away_while_it_is_opened_is_our_error(
+    tmp_path: Path, tokenizer_json: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def removing(config: ModelConfig, where: str) -> np.ndarray:
+        (tmp_path / "model.safetensors").unlink()
+        return room_for(config, where)
+
+    save_model(tmp_path, TIED, initialise(TIED, 0), tokenizer_json)
+    monkeypatch.setattr(safetensors_weights, "room_for", removing)
+    with pytest.raises(ModelFolderError, match=r"model\.safetensors cannot be read \(No such file"):
+        load_model(tmp_path)
