@@ -43,7 +43,7 @@ class NumpyDecoder:
         weights, config = self._weights, self._weights.config
         n, D, F = len(slots), config.dim, config.feed_forward_dim
         attended = config.heads * config.head_dim
-        x = weights.embedding.rows(np.asarray(ids)).copy()  # (n, D)
+        x = weights.embedding.rows(np.asarray(ids))  # (n, D), new: ids pick rows, they do not cut a view
         normed, projected = np.empty((2, n, D), np.float32)
         qkv = np.empty((n, len(weights.layers[0].qkv.entries)), np.float32)
         context, gate_up = np.empty((n, attended), np.float32), np.empty((n, 2 * F), np.float32)

@@ -83,7 +83,7 @@ class Prefill:
         weights, T, threads = self._weights, len(ids), self._crew.threads
         config, before = weights.config, self._cache.lengths[slot]
         chunks = _chunks(T)
-        x = weights.embedding.rows(np.asarray(ids)).copy()  # (T, D)
+        x = weights.embedding.rows(np.asarray(ids))  # (T, D), new: ids pick rows, they do not cut a view
         met = Barrier(threads)
         filled = any(not self._is_small(chunk.stop - chunk.start) for chunk in chunks)
 

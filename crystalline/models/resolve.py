@@ -27,7 +27,7 @@ def resolve_model(name_or_path: str | Path, models: Path | None = None) -> Path:
     """The path of a model, for `open_model`.
 
     A path at which there is a model counts first, so that what worked without a models folder still works;
-    then the names of the models folder. A path is always meant by `./smollm2`.
+    then the names of the models folder. The string `./smollm2` always means a path; a `Path` loses the dot.
 
     Args:
         name_or_path: a name of the models folder, or a path of a model folder, run folder or GGUF file.

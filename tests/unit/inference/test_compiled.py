@@ -63,17 +63,18 @@ def test_tiles_of_every_shape_give_the_same_bits_and_the_right_ones(length: int,
 
 
 def test_the_order_of_a_sum_is_sixteen_lanes_folded_in_halves() -> None:
-    # Terms that only this order adds up to 1: each pair of halves cancels, and what is left is the last lane.
+    # The small term is lost beside the large one of its lane, and the large ones cancel when halves are
+    # folded: the sum is 1. One after the other, the large ones cancel first, and the small one stays.
     x = np.zeros((1, 33), np.float32)
     x[0, :16] = [2.0**20 * (-1) ** (lane // 8) for lane in range(16)]
-    x[0, 3 + 16] = 2.0**-10  # beside 2^20 in one lane it is not lost, beside all of them it would be
+    x[0, 3 + 16] = 2.0**-10
     x[0, 32] = 1.0
     weight, out = np.ones((1, 33), np.float32), np.empty((1, 1), np.float32)
     PRODUCTS[1, 1](weight, x, out)
     lanes = (x[0, :16] + x[0, 16:32]).astype(np.float32)
     while len(lanes) > 1:
         lanes = lanes[: len(lanes) // 2] + lanes[len(lanes) // 2 :]
-    assert out[0, 0] == lanes[0] + np.float32(1.0)
+    assert out[0, 0] == lanes[0] + np.float32(1.0) == 1.0 != np.cumsum(x[0], dtype=np.float32)[-1]
 
 
 @settings(deadline=None)
