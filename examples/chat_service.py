@@ -199,21 +199,29 @@ class Service:
     def __init__(self, generator: Generator, model: TextModel) -> None:
         self._generator = generator
         self._model = model
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._closed = False
 
     async def serve(self, host: str, port: int) -> asyncio.Server:
         return await asyncio.start_server(self._connected, host, port, limit=HEAD_BYTES_MAX)
 
     async def close(self) -> None:
+        self._closed = True
         for task in self._connections:
             task.cancel()
         if self._connections:
             await asyncio.wait(self._connections)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closed:  # it was accepted just before the server was closed
+            writer.transport.abort()
+            return
         task = asyncio.get_running_loop().create_task(self._converse(reader, writer))
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
+        self._connections[task] = writer
+        task.add_done_callback(self._gone)
+
+    def _gone(self, task: asyncio.Task[None]) -> None:
+        self._connections.pop(task).close()  # a task that is cancelled before its first step closes nothing
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, one request: a client that wants more opens another one."""
@@ -341,10 +349,11 @@ async def serve(name: str, host: str, port: int) -> None:
         port = server.sockets[0].getsockname()[1]
         print(f"listening on http://{host}:{port}/generate, Ctrl-C ends", flush=True)
         try:
-            async with server:
-                await server.serve_forever()
+            await asyncio.get_running_loop().create_future()  # until Ctrl-C
         finally:
+            server.close()
             await service.close()
+            await server.wait_closed()  # for the connections, since Python 3.12: they go first
 
 
 async def post(port: int, body: str | dict[str, Any], *, head: str = "", leave_after: int = -1) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
+import importlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crystalline.inference import complete
+from crystalline.inference import Generator, complete
 from crystalline.model import save_model
 from crystalline.models import MODELS_VARIABLE, Store
 from tests.helpers.generators import tiny_model
@@ -62,10 +65,35 @@ def test_it_streams_and_ctrl_c_ends_it(service: subprocess.Popen[str]) -> None:
 
     hanging = http.client.HTTPConnection("127.0.0.1", connection.port, timeout=LIMIT_S)
     hanging.request("POST", "/generate", json.dumps({"prompt": "Ka", "tokens": 2000}))
-    service.send_signal(signal.SIGINT)
-    _, errors = service.communicate(timeout=LIMIT_S)
-    assert (service.returncode, errors) == (0, "")
+    with hanging.getresponse() as begun:
+        service.send_signal(signal.SIGINT)
+        _, errors = service.communicate(timeout=LIMIT_S)
+        assert begun.status == 200
     hanging.close()
+    assert (service.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize("when", ["just before the end", "just after it"])
+async def test_a_connection_that_comes_with_the_end_is_closed(
+    when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(SERVICE.parent)
+    service_of = importlib.import_module("chat_service").Service
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=ours)
+    client, client_writer = await asyncio.open_connection(sock=theirs)
+    async with Generator(tiny_model(), backend="numpy") as generator:
+        service = service_of(generator, tiny_model())
+        if when == "just before the end":
+            service._connected(reader, writer)
+            await service.close()
+        else:
+            await service.close()
+            service._connected(reader, writer)
+        async with asyncio.timeout(LIMIT_S):
+            assert await client.read() == b""
+    client_writer.close()
+    await client_writer.wait_closed()
 
 
 def test_what_it_does_not_understand_is_refused_with_the_reason(service: subprocess.Popen[str]) -> None:
