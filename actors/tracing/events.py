@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
+from actors.errors import ActorError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["EVENT_KINDS", "RING_SIZE", "Sink", "TraceEvent", "Tracer"]
+__all__ = ["EVENT_KINDS", "RING_SIZE", "Sink", "TraceEvent", "TraceQueryError", "Tracer"]
 
 RING_SIZE: Final = 65_536
 
 EVENT_KINDS: Final = {
     "send": "a message was admitted to a mailbox",
     "receive": "a handler began with it",
-    "done": "that handler returned",
+    "done": "that handler returned, or was ended",
+    "error": "a handler raised, or the actor refused what it was asked; the detail has the text",
     "reply": "an answer reached whoever asked",
     "drop": "a message or answer went to the dead letters",
-    "refuse": "a request was not admitted",
+    "refuse": "a request was not admitted, or a move of the lifecycle",
+    "full": "a message found its mailbox full; the detail says whose, and what became of it",
     "wait": "a wait began",
     "wait_end": "a wait ended",
     "job": "a job was handed to a thread",
@@ -33,7 +37,12 @@ EVENT_KINDS: Final = {
     "restore": "what was kept is handed to the next life",
     "fault": "a simulation did something to it",
     "blocked": "the event loop answers again, and had not for too long; the actor is who ran meanwhile",
+    "dump": "a picture of the living system, which a signal has asked for",
 }
+
+
+class TraceQueryError(ActorError, LookupError):
+    """A question names something that is not in the trace. The text says what there is instead."""
 
 
 class TraceEvent(NamedTuple):
@@ -48,6 +57,12 @@ class TraceEvent(NamedTuple):
         cause_id: the message that was being handled when this happened, 0 for none.
         type: tag of the message, name of the job, state, or who is waited for.
         detail: the rest, in words.
+        state: of the actor's lifecycle then, as in `running(3)`; empty outside the tree.
+        size: bytes of the message or answer, arrays included; 0 for anything else.
+        wait_id: the wait that it begins, ends or belongs to, 0 for none. The wait of an ask has the number
+            of its message.
+        limit_s: seconds that were given: to a wait, or to the handler of a message; 0 for no such thing.
+        payload: the message, the answer or the arguments, if the trace was asked to keep them.
     """
 
     time_s: float
@@ -58,10 +73,15 @@ class TraceEvent(NamedTuple):
     cause_id: int
     type: str
     detail: str
+    state: str = ""
+    size: int = 0
+    wait_id: int = 0
+    limit_s: float = 0.0
+    payload: bytes = b""
 
 
 # The same fields as a bare tuple, which is what the ring holds: it is made four times as fast.
-_Event: TypeAlias = tuple[float, str, str, int, int, int, str, str]
+_Event: TypeAlias = tuple[float, str, str, int, int, int, str, str, str, int, int, float, bytes]
 
 
 class Sink(Protocol):
@@ -106,7 +126,7 @@ class Tracer:
         detail: str = "",
     ) -> None:
         """Record one event, now."""
-        event = (self._clock(), kind, actor, incarnation, msg_id, cause_id, type_, detail)
+        event = (self._clock(), kind, actor, incarnation, msg_id, cause_id, type_, detail, "", 0, 0, 0.0, b"")
         self._keep(event)
         if self._sink is not None:
             self._write(self._sink, TraceEvent._make(event))
