@@ -22,7 +22,7 @@ from actors import ending, epochs, handling, siblings, snapshots, starting, watc
 from actors.context import Context
 from actors.delivery import Ask
 from actors.ending import UNWIND_S
-from actors.errors import ActorDown, ActorError, MessageError, Refused
+from actors.errors import ActorDown, ActorError, IllegalTransition, MessageError, Refused
 from actors.exits import end_reason, pass_on
 from actors.host import (
     INSIDE,
@@ -96,6 +96,7 @@ class Cell:
         "snapshot",
         "spec",
         "start_wait",
+        "state",
         "stop_alarms",
         "stop_deadline_s",
         "takes_asks",
@@ -126,6 +127,7 @@ class Cell:
         self.watchers: dict[str, tuple[watching.Watcher, int]] = {}
         self.phase = Phase.STARTING
         self.lifecycle = Lifecycle()
+        self.state = str(self.lifecycle)
         self.scope: epochs.Scope | None = None
         self.incarnation = 0
         self.run: Run | None = None
@@ -195,12 +197,14 @@ class Cell:
         self._unasked = Origin(self.ref.path, self.incarnation)
         self.phase = Phase.STARTING
         self.lifecycle, self.scope = Lifecycle(), None
+        self.state = str(self.lifecycle)
         self._failure = None
         self._drain = True
         self._told = False
         self.restart_alarm = None
         self._task = self.host.start_task(self._live(), self, self._forget_task)
-        self.trace("start", type_=self.spec.actor.__name__)
+        actor = self.spec.actor
+        self.trace("start", type_=actor.__name__, detail=f"{actor.__module__}:{actor.__qualname__}")
 
     def open_wait(self, target: str, reason: str, deadline_s: float, witness: Witness) -> Wait:
         """Begin a wait of this actor; the caller closes it in `host.waits`."""
@@ -282,17 +286,41 @@ class Cell:
         Raises:
             IllegalTransition: the table of states does not allow it.
         """
-        self.lifecycle = advance(self.lifecycle, event, epoch, failure=failure)
-        self.trace("state", type_=str(self.lifecycle), detail=self.lifecycle.failure or "")
+        try:
+            self.lifecycle = advance(self.lifecycle, event, epoch, failure=failure)
+        except IllegalTransition as error:
+            self.trace("refuse", type_=event.value, detail=f"IllegalTransition: {error}")
+            raise
+        self.state = str(self.lifecycle)
+        self.trace("state", type_=self.state, detail=self.lifecycle.failure or "")
         if event is not Event.STOP:  # an epoch that is cut short is not over: its waits end with the actor
             self.epoch_waits.moved(self.lifecycle)
 
-    def trace(self, kind: str, *, msg_id: int = 0, type_: str = "", detail: str = "") -> None:
+    def trace(
+        self,
+        kind: str,
+        *,
+        type_: str = "",
+        detail: str = "",
+        wait_id: int = 0,
+        limit_s: float = 0.0,
+        payload: bytes = b"",
+    ) -> None:
         """Record an event of this actor."""
         if self.host.tracer is not None:
             origin = self.origin
             self.host.tracer.emit(
-                kind, origin.name, origin.incarnation, msg_id, origin.cause_id, type_, detail
+                kind,
+                origin.name,
+                origin.incarnation,
+                0,
+                origin.cause_id,
+                type_,
+                detail,
+                state=self.state,
+                wait_id=wait_id,
+                limit_s=limit_s,
+                payload=payload,
             )
 
     # One incarnation
@@ -411,8 +439,7 @@ class Cell:
             # Whose end interrupts the handler: it needs no entry of its own in the heap.
             msg_id, deadline_s = entry.wait_id, entry.deadline_s
         if delivery.tracer is not None:
-            tag, sender = entry.packed[0].tag, entry.origin.name
-            delivery.tracer.emit("receive", self.path, self.incarnation, msg_id, 0, tag, sender)
+            delivery.tracer.received(self.path, self.incarnation, entry, msg_id, self.state, deadline_s)
         body = entry.packed[3]
         handler = actor.handlers.get(type(body))
         if handler is not None and not handler.bound:  # mostly; the rest is worth a further call
@@ -439,41 +466,58 @@ class Cell:
         if isinstance(entry, Ask):
             self._answer(run, entry, handling.NO_REPLY if answer is None else answer)
         elif self.host.tracer is not None:
-            self.trace("done", msg_id=entry.msg_id, type_=entry.tag)
+            self.host.tracer.handled(self.path, run.incarnation, run.cause_id, entry.tag, self.state)
         if run.task is not self._task:
             raise Abandoned
 
     def _answer(self, run: Run, ask: Ask, answer: Any) -> None:
-        delivery = self.host.delivery
         try:
-            delivery.answer(run, ask, answer)
+            told = self.host.delivery.answer(run, ask, answer)
         except MessageError as error:
-            self._fail_ask(run, ask, error)
+            told = self._fail_ask(run, ask, error)
             raise
         finally:
-            if delivery.tracer is not None:
-                tag = ask.packed[0].tag
-                delivery.tracer.emit("done", self.path, run.incarnation, run.cause_id, 0, tag)
+            self._trace_done(run, ask, told=told)
+
+    def _trace_done(self, run: Run, entry: Entry, *, told: bool) -> None:
+        """Record that a handler has ended, if an answer has not told so already."""
+        tracer = self.host.tracer
+        if tracer is not None and not told:
+            tracer.handled(self.path, run.incarnation, run.cause_id, entry.tag, self.state)
 
     def _survives(self, run: Run, entry: Entry, error: BaseException) -> bool:
         """Account for a handler that has raised, and say whether the actor lives on."""
+        told = False
         try:
             run.end(error)
         except Interrupted as interruption:
             self.host.delivery.dead_letter(entry, f"handler ended: {interruption}", self.origin)
             return run.task is self._task
         else:
-            self._fail_ask(run, entry, error)
+            told = self._fail_ask(run, entry, error)
             harmless = isinstance(error, Exception) and type(entry.packed[3]) in handling.RUNTIME_HANDLERS
             self._told = self._told and not harmless
             return harmless and run.task is self._task
         finally:
-            self.trace("done", msg_id=entry.msg_id, type_=entry.tag)
+            self._trace_done(run, entry, told=told)
 
-    def _fail_ask(self, run: Run, entry: Entry, error: BaseException) -> None:
+    def _fail_ask(self, run: Run, entry: Entry, error: BaseException) -> bool:
+        """Say to whoever asked that the handler has failed; True when that is in the trace with its end."""
         if isinstance(entry, Ask):
             self._told = run.task is self._task
-            self.host.delivery.answer(run, entry, failure_of(error))
+            return self.host.delivery.answer(run, entry, failure_of(error))
+        if self.host.tracer is not None:
+            self.host.tracer.emit(
+                "error",
+                run.name,
+                run.incarnation,
+                run.cause_id,
+                run.cause_id,
+                type(error).__name__,
+                describe(error),
+                state=self.state,
+            )
+        return False
 
     async def _hook(self, name: str, call: Coroutine[Any, Any, None]) -> None:
         now_s = self.host.loop.time()

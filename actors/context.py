@@ -232,7 +232,8 @@ class Context:
         deadline_s = self._handler_deadline_s() if timeout_s is None else self._deadline_s(timeout_s)
         token = host.executor.token(max(0.0, deadline_s - host.loop.time()))
         wait = cell.open_wait(f"job {name}", "its result", deadline_s, Witness.JOB_SLOT)
-        cell.trace("job", type_=name)
+        limit_s = deadline_s - host.loop.time()
+        cell.trace("job", type_=name, wait_id=wait.wait_id, limit_s=limit_s)
         timed = TimedJob(fn, token)
         job: Future[R] | None = None
         try:
@@ -247,7 +248,9 @@ class Context:
             token.cancel()
             left_behind = job is not None and not job.done() and host.executor.abandon(job)
             host.waits.close(wait)
-            cell.trace("job_end", type_=name, detail="left behind" if left_behind else str(timed.times or ""))
+            if host.tracer is not None:
+                detail = f"left behind {timed.last_seen()}" if left_behind else str(timed.times or "")
+                cell.trace("job_end", type_=name, detail=detail, wait_id=wait.wait_id)
         return result
 
     async def wait(self, awaitable: Awaitable[R], *, timeout_s: float | None = None, reason: str) -> R:
@@ -372,7 +375,9 @@ class Context:
     def _check_below(self, ref: ActorRef[Any]) -> None:
         target = self._cell.host.cells.get(ref.path)
         if target is not None and not target.is_below(self._cell):
-            raise UpwardAsk(f"{self._cell.ref} cannot wait for {ref}, which is not below it: tell it instead")
+            story = f"{self._cell.ref} cannot wait for {ref}, which is not below it: tell it instead"
+            self._cell.trace("refuse", detail=f"UpwardAsk: {story}")
+            raise UpwardAsk(story)
 
 
 async def _outcome(awaitable: Awaitable[R]) -> tuple[R | None, BaseException | None]:

@@ -154,6 +154,11 @@ class Ask(_Letter, Wait):
         return self.wait_id
 
     @property
+    def answered(self) -> bool:
+        """Whether the answer is there."""
+        return self.future.done() and not self.future.cancelled() and self.future.exception() is None
+
+    @property
     def open(self) -> bool:
         """Whether its deadline still matters: the recipient owes an answer, even if nobody waits any more."""
         return self.wait_id in self.recipient.asks
@@ -249,7 +254,7 @@ class Delivery:
             MailboxFull: as `tell`.
         """
         if self.tracer is not None:
-            self._trace("send", entry.origin, entry.msg_id, entry.tag, ref.path)
+            self.tracer.told(entry, ref.path)
         recipient = self.recipients.get(ref.path)
         if recipient is None or recipient.ref.uid != ref.uid:
             self.dead_letter(entry, "no such actor")
@@ -258,6 +263,8 @@ class Delivery:
 
     def _not_admitted(self, recipient: Recipient, entry: Told, put: Put) -> None:
         """Do with a tell what the policy of the mailbox says."""
+        if put is Put.FULL and self.tracer is not None:
+            self._trace_full(recipient, entry)
         if put is Put.FULL and recipient.mailbox.overflow is Overflow.DROP_OLDEST:
             put = self._replace_oldest(recipient, entry)
         if put is Put.FULL:
@@ -277,7 +284,7 @@ class Delivery:
         """Deliver one of the runtime's own messages to the system lane, which always has room."""
         entry = self.prepare(origin, body)
         if self.tracer is not None:
-            self._trace("send", origin, entry.msg_id, entry.tag, recipient.ref.path)
+            self.tracer.told(entry, recipient.ref.path)
         recipient.mailbox.put_system(entry)
         if not recipient.takes_asks:  # an actor reads on its own; who owns a receiver may have forgotten it
             for unread in recipient.mailbox.trim_system(UNREAD_MAX):
@@ -310,16 +317,36 @@ class Delivery:
         self.waits.add(ask)
         recipient.asks[ask_id] = ask
         if (put := recipient.mailbox.put(ask)) is not ADMITTED:
-            try:
-                self._admit(ask, put)
-            except BaseException:
-                self.close(ask)
-                raise
+            self._admit_late(ask, put)
+        elif self.tracer is not None:
+            self.tracer.asked(ask)
+        return ask
+
+    def _admit_late(self, ask: Ask, put: Put) -> None:
+        """Admit an ask that found no room, if that can be, and close it if it cannot."""
+        self.waits.trace(ask)
+        if put is Put.FULL and self.tracer is not None:
+            self._trace_full(ask.recipient, ask)
+        try:
+            self._admit(ask, put)
+        except BaseException:
+            self.close(ask)
+            raise
         if self.tracer is not None:
             self.tracer.emit(
-                "send", origin.name, origin.incarnation, ask_id, origin.cause_id, packed[0].tag, ref.path
+                "send",
+                ask.origin.name,
+                ask.origin.incarnation,
+                ask.wait_id,
+                ask.origin.cause_id,
+                ask.tag,
+                ask.target,
+                state=ask.origin.state,
+                size=ask.nbytes,
+                wait_id=ask.wait_id,
+                limit_s=ask.deadline_s - ask.since_s,
+                payload=self.tracer.payload(ask.packed),
             )
-        return ask
 
     def _nobody(self, origin: Origin, ref: ActorRef[Any], body: Any) -> AskError:
         """The error of an ask that reaches nobody; the trace has it, too (law 10)."""
@@ -334,8 +361,9 @@ class Delivery:
     def _check_cycle(self, origin: Origin, ref: ActorRef[Any], tag: str) -> None:
         path = self.waits.path(ref.path, origin.name)
         if path is not None:
-            self._refuse(origin, tag, f"{ref} waits for {origin.name}")
-            raise WaitCycle(f"{origin.name} cannot wait for {ref}: " + "; ".join(map(str, path)))
+            story = f"{origin.name} cannot wait for {ref}: " + "; ".join(map(str, path))
+            self._refuse(origin, tag, f"WaitCycle: {story}")
+            raise WaitCycle(story)
 
     def _admit(self, ask: Ask, put: Put) -> None:
         """Do with an ask that found no room what the policy of the mailbox says."""
@@ -413,7 +441,7 @@ class Delivery:
                     self.close(ask)
         return outcomes
 
-    def answer(self, origin: Origin, ask: Ask, body: Any) -> None:
+    def answer(self, origin: Origin, ask: Ask, body: Any) -> bool:
         """Answer an ask; a `Failure` is an error. Late, duplicate and stale answers become dead letters.
 
         Args:
@@ -421,11 +449,16 @@ class Delivery:
             ask: what is answered.
             body: the answer.
 
+        Returns:
+            Whether the trace says now that the handler has ended.
+
         Raises:
             MessageError: `body` cannot travel.
         """
         packed = self.codec.pack(body)
         entry_id = ask.wait_id
+        if packed[0] is FAILURE and self.tracer is not None:
+            self._trace("error", origin, entry_id, body.error_type, body.error_text)
         if ask.incarnation != origin.incarnation or ask.future.done():
             self._drop(packed[0].tag, "late reply", origin, entry_id)
         elif self.clock() > ask.deadline_s:  # the loop was blocked: late is late all the same
@@ -435,8 +468,10 @@ class Delivery:
             ask.recipient.asks.pop(entry_id, None)
             ask.future.set_result(packed)
             if self.tracer is not None:
-                tag, to = packed[0].tag, ask.origin.name
-                self.tracer.emit("reply", origin.name, origin.incarnation, entry_id, entry_id, tag, to)
+                nbytes = _size(packed) if packed[2] else len(packed[1])
+                self.tracer.answered(origin, ask, packed, nbytes)
+                return True
+        return False
 
     def dead_letter(self, entry: Entry, reason: str, origin: Origin | None = None) -> None:
         """Account for a message that nobody will handle; by default its sender is where that happened."""
@@ -457,10 +492,18 @@ class Delivery:
             put = recipient.mailbox.put(entry)
         return put
 
+    def _trace_full(self, recipient: Recipient, entry: Entry) -> None:
+        fate = {Overflow.WAIT: "asks wait for room", Overflow.DROP_OLDEST: "the oldest are dropped"}
+        what = fate.get(recipient.mailbox.overflow, "it is refused")
+        story = f"{recipient.ref.path} holds {len(recipient.mailbox)} messages: {what}"
+        self._trace("full", entry.origin, entry.msg_id, entry.tag, story)
+
     def _refuse(self, origin: Origin, tag: str, why: str) -> None:
         if self.tracer is not None:
             self._trace("refuse", origin, 0, tag, why)
 
     def _trace(self, kind: str, origin: Origin, msg_id: int, tag: str, detail: str) -> None:
         if self.tracer is not None:
-            self.tracer.emit(kind, origin.name, origin.incarnation, msg_id, origin.cause_id, tag, detail)
+            self.tracer.emit(
+                kind, origin.name, origin.incarnation, msg_id, origin.cause_id, tag, detail, state=origin.state
+            )

@@ -119,6 +119,11 @@ class Run(Origin):
         cell.run = self
 
     @property
+    def state(self) -> str:
+        """Where the lifecycle of the actor stands."""
+        return self.cell.state
+
+    @property
     def open(self) -> bool:
         """Whether it is under way, in an incarnation that was not given up."""
         return self.cell.run is self

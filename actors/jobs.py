@@ -14,6 +14,7 @@ import time
 import traceback
 from collections import deque
 from concurrent.futures import Executor, Future
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar
 
 from actors.errors import JobAbandoned, JobsExhausted
@@ -21,6 +22,7 @@ from actors.tracing.usage import JobTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
+    from types import FrameType
 
 __all__ = [
     "ABANDONED_MAX",
@@ -29,6 +31,7 @@ __all__ = [
     "JobToken",
     "TimedJob",
     "jobs_at_work",
+    "place_of",
     "raised_in_job",
 ]
 
@@ -45,12 +48,14 @@ class JobToken:
         clock: returns seconds; may be called from any thread.
     """
 
-    __slots__ = ("_cancelled", "_clock", "_deadline_s")
+    __slots__ = ("_cancelled", "_clock", "_deadline_s", "last_progress")
 
     def __init__(self, time_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._deadline_s = clock() + time_s
         self._cancelled = False
+        self.last_progress = ""
+        """What the job has said of itself last; empty if it has said nothing."""
 
     @property
     def cancelled(self) -> bool:
@@ -71,6 +76,10 @@ class JobToken:
         """Tell the job that nobody waits any more."""
         self._cancelled = True
 
+    def progress(self, where: str) -> None:
+        """Say how far the job is, in words. The trace has it if the job is left behind."""
+        self.last_progress = where
+
     def check(self) -> None:
         """Return while somebody waits; to be called where a job can be left.
 
@@ -89,23 +98,36 @@ class TimedJob(Generic[R]):
         token: whose clock counts; the waiting begins now.
     """
 
-    __slots__ = ("__qualname__", "_asked_s", "_fn", "_token", "times")
+    __slots__ = ("__qualname__", "_asked_s", "_fn", "_thread_id", "_token", "times")
 
     def __init__(self, fn: Callable[Concatenate[JobToken, ...], R], token: JobToken) -> None:
         self.__qualname__ = getattr(fn, "__qualname__", repr(fn))
         self._fn = fn
         self._token = token
         self._asked_s = token.now_s
+        self._thread_id = 0
         self.times: JobTimes | None = None
         """None until it has ended."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> R:
         """Called in the thread."""
         begun_s = self._token.now_s
+        self._thread_id = threading.get_ident()
         try:
             return self._fn(self._token, *args, **kwargs)
         finally:
+            self._thread_id = 0
             self.times = JobTimes(begun_s - self._asked_s, self._token.now_s - begun_s)
+
+    def last_seen(self) -> str:
+        """Of a job that is at work: since when, how far it said it was, and at which line it is, in words."""
+        story = [f"after {self._token.now_s - self._asked_s:.3f} s"]
+        if self._token.last_progress:
+            story.append(f"progress: {self._token.last_progress}")
+        frame = sys._current_frames().get(self._thread_id)  # noqa: SLF001 - the documented way to look at other threads
+        if frame is not None:
+            story.append(place_of(frame))
+        return "; ".join(story)
 
 
 class JobExecutor(Protocol):
@@ -150,6 +172,11 @@ class _Item:
             self.future.set_exception(error)
         else:
             self.future.set_result(result)
+
+
+def place_of(frame: FrameType) -> str:
+    """At which line a thread is, as in `at work.py:80 in compute`."""
+    return f"at {Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_qualname}"
 
 
 def raised_in_job(error: BaseException) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
 import os
@@ -23,7 +24,8 @@ from actors.host import INSIDE, UNWIND_TURNS, Host
 from actors.jobs import DaemonExecutor
 from actors.mailbox import BYTES_MAX, CAPACITY, Mailbox, Overflow
 from actors.receiver import Receiver
-from actors.tracing import TraceFile, Tracer
+from actors.tracing import TraceFile, TraceOptions, Tracer
+from actors.tracing.payloads import pack_payload
 from actors.waits import OUTSIDE, Deadlines, Wait, WaitTable, Witness, clock_of
 from actors.watchdog import BLOCKED_AFTER_S, Blockage, Watchdog, is_watched
 
@@ -105,7 +107,7 @@ class ActorSystem:
     Args:
         name: for people, in traces and thread names.
         trace: None for no trace, a path for a trace file (with the ring in memory), True for the ring alone,
-            a `Tracer` to be used.
+            `TraceOptions` for what to keep and where, a `Tracer` to be used.
         job_threads: how many offloaded jobs run at a time; default: the number of cores.
         shutdown_s: how long the end of the `async with` may take.
         executor: what runs the jobs instead of threads of its own; it is shut down with the system.
@@ -128,7 +130,7 @@ class ActorSystem:
         self,
         name: str = "actors",
         *,
-        trace: Path | str | bool | Tracer | None = None,
+        trace: Path | str | bool | TraceOptions | Tracer | None = None,
         job_threads: int | None = None,
         shutdown_s: float = SHUTDOWN_S,
         executor: JobExecutor | None = None,
@@ -151,12 +153,7 @@ class ActorSystem:
         if self._host is not None:
             raise SystemClosed(f"actor system {self.name!r} was opened before: make a new one")
         loop = asyncio.get_running_loop()
-        tracer = None
-        if isinstance(self._trace, Tracer):
-            tracer = self._trace
-        elif self._trace:
-            sink = None if self._trace is True else TraceFile(Path(self._trace))
-            tracer = Tracer(clock_of(loop), sink=sink)
+        tracer = _tracer(self._trace, loop)
         deadlines = Deadlines(loop)
         delivery = Delivery(loop, WaitTable(loop, deadlines, tracer), tracer)
         executor = self._executor or DaemonExecutor(self._job_threads, name=f"{self.name}-job")
@@ -441,6 +438,24 @@ class ActorSystem:
         inside = INSIDE.get()
         if inside is not None and inside[0] is self._known():
             raise refusal(f"{inside[1]} is inside the tree and must use its context to wait, not the system")
+
+
+def _tracer(
+    trace: Path | str | bool | TraceOptions | Tracer | None, loop: asyncio.AbstractEventLoop
+) -> Tracer | None:
+    """What the argument `trace` of a system asks for."""
+    if trace is None or trace is False or isinstance(trace, Tracer):
+        return trace or None
+    options = trace
+    if not isinstance(options, TraceOptions):
+        options = TraceOptions(path=None if options is True else options)
+    clock, mode = clock_of(loop), options.payloads
+    file = None
+    if options.path is not None:
+        clock_s = clock() if is_watched(loop) else None
+        file = TraceFile(Path(options.path), bytes_max=options.bytes_max, clock_s=clock_s)
+    pack = None if mode == "none" else functools.partial(pack_payload, mode=mode)
+    return Tracer(clock, ring_size=options.ring_size, file=file, options=options, pack=pack)
 
 
 def _check_finite(timeout_s: float, ref: ActorRef[Any]) -> None:

@@ -147,6 +147,11 @@ class Origin:
         self.incarnation = incarnation
         self.cause_id = cause_id
 
+    @property
+    def state(self) -> str:
+        """Where the lifecycle of that actor stands, for the trace; empty if that is not known here."""
+        return ""
+
 
 OUTSIDE: Final = Origin("outside")
 
@@ -204,6 +209,11 @@ class Wait:
         """Whether it still lasts."""
         return not self.future.done()
 
+    @property
+    def answered(self) -> bool:
+        """Whether it has ended by the answer to an ask."""
+        return False
+
     def on_deadline(self) -> None:
         """End it in `Expired`."""
         self.fail(Expired(f"{self} and was given {self.deadline_s - self.since_s:.3g} s"))
@@ -259,10 +269,28 @@ class WaitTable:
         future, now_s = self._loop.create_future(), self._clock()
         wait = Wait(next(self.ids), origin, target, reason, now_s, deadline_s, witness, future)
         self.add(wait)
+        self.trace(wait)
         return wait
 
+    def trace(self, wait: Wait) -> None:
+        """Record that a wait has begun."""
+        if self._tracer is not None:
+            origin = wait.origin
+            self._tracer.emit(
+                "wait",
+                origin.name,
+                origin.incarnation,
+                0,
+                origin.cause_id,
+                wait.target,
+                wait.reason,
+                state=origin.state,
+                wait_id=wait.wait_id,
+                limit_s=wait.deadline_s - wait.since_s,
+            )
+
     def add(self, wait: Wait) -> None:
-        """Enter a wait and arm its deadline. The caller must `close` it."""
+        """Enter a wait, untraced, and arm its deadline. The caller must `close` it."""
         deadlines, origin = self._deadlines, wait.origin
         deadlines.waits[wait.wait_id] = wait
         if origin.incarnation:
@@ -272,10 +300,6 @@ class WaitTable:
                 self._by_waiter[origin.name] = {wait.wait_id: wait}
         if wait.deadline_s < deadlines.armed_s:
             deadlines.arm(wait.deadline_s)
-        if self._tracer is not None:
-            self._tracer.emit(
-                "wait", origin.name, origin.incarnation, 0, origin.cause_id, wait.target, wait.reason
-            )
 
     def close(self, wait: Wait) -> None:
         """Forget a wait, however it ended."""
@@ -284,9 +308,17 @@ class WaitTable:
         origin = wait.origin
         if origin.incarnation:
             del self._by_waiter[origin.name][wait.wait_id]
-        if self._tracer is not None:
+        if self._tracer is not None and not wait.answered:  # of an answer, the trace has it already
             self._tracer.emit(
-                "wait_end", origin.name, origin.incarnation, 0, origin.cause_id, wait.target, _outcome(wait)
+                "wait_end",
+                origin.name,
+                origin.incarnation,
+                0,
+                origin.cause_id,
+                wait.target,
+                _outcome(wait),
+                state=origin.state,
+                wait_id=wait.wait_id,
             )
         if not wait.future.done():
             wait.future.cancel()

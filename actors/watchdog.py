@@ -23,6 +23,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from actors.jobs import place_of
+
 if TYPE_CHECKING:
     from actors.host import Host
 
@@ -132,7 +134,7 @@ class Watchdog:
         self.latest: deque[Blockage] = deque(maxlen=BLOCKAGES_MAX)
         self._host = host
         self._pulse = Pulse(blocked_after_s)
-        self._seen = 0, "", ""  # by the report on the ping of this number
+        self._seen = 0, "", "", ""  # by the report on the ping of this number
         self._lock = threading.Lock()  # around `_pulse` and `_seen`, never while logging
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name=name, daemon=True)
@@ -168,8 +170,9 @@ class Watchdog:
         frame = sys._current_frames().get(self._host.thread_id)  # noqa: SLF001 - the documented way to look at other threads
         stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
         actor = self._at_work()
+        place = f"; {place_of(frame)}" if frame is not None else ""
         with self._lock:
-            self._seen = number, actor, stack
+            self._seen = number, actor, stack, place
         LOGGER.warning(
             "%s blocks the event loop: no answer for %g s\n%s", actor, self._pulse.limit_s, stack.rstrip()
         )
@@ -185,13 +188,13 @@ class Watchdog:
         """Called in the loop, as soon as it can."""
         with self._lock:
             waited_s = self._pulse.answer(number, time.monotonic())
-            seen, actor, stack = self._seen
+            seen, actor, stack, place = self._seen
         if waited_s is None:
             return
         if seen != number:
-            actor, stack = "unknown", ""
+            actor, stack, place = "unknown", "", ""
         self.count += 1
         self.latest.append(Blockage(actor, waited_s, stack))
         if self._host.tracer is not None:
-            self._host.tracer.emit("blocked", actor, detail=f"no answer for {waited_s:.3f} s")
+            self._host.tracer.emit("blocked", actor, detail=f"no answer for {waited_s:.3f} s{place}")
         LOGGER.warning("the event loop answers again: %s had blocked it for %.3f s", actor, waited_s)

@@ -10,7 +10,7 @@ from actors.tracing import EVENT_KINDS, TraceEvent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from actors.tracing.events import Sink
+    from actors.tracing import Sink
 
 __all__ = ["check_sink"]
 

@@ -1,18 +1,12 @@
-"""The trace event and the ring that holds the latest ones."""
+"""The trace event."""
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple
 
 from actors.errors import ActorError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["EVENT_KINDS", "RING_SIZE", "Sink", "TraceEvent", "TraceQueryError", "Tracer"]
-
-RING_SIZE: Final = 65_536
+__all__ = ["EVENT_KINDS", "TraceEvent", "TraceQueryError"]
 
 EVENT_KINDS: Final = {
     "send": "a message was admitted to a mailbox",
@@ -37,6 +31,7 @@ EVENT_KINDS: Final = {
     "restore": "what was kept is handed to the next life",
     "fault": "a simulation did something to it",
     "blocked": "the event loop answers again, and had not for too long; the actor is who ran meanwhile",
+    "gap": "events are missing here: they could not be written fast enough",
     "dump": "a picture of the living system, which a signal has asked for",
 }
 
@@ -78,87 +73,3 @@ class TraceEvent(NamedTuple):
     wait_id: int = 0
     limit_s: float = 0.0
     payload: bytes = b""
-
-
-# The same fields as a bare tuple, which is what the ring holds: it is made four times as fast.
-_Event: TypeAlias = tuple[float, str, str, int, int, int, str, str, str, int, int, float, bytes]
-
-
-class Sink(Protocol):
-    """Somewhere that events go besides the ring."""
-
-    def write(self, event: TraceEvent) -> None:
-        """Take one event; must be quick, it runs in the event loop."""
-
-    def close(self) -> None:
-        """Take no more; what was taken is safe now."""
-
-
-class Tracer:
-    """Keeps the last events, and passes each on to a sink.
-
-    Args:
-        clock: returns seconds.
-        ring_size: how many events are kept in memory.
-        sink: where each event goes as well. It is given up at its first `OSError`, which `close` raises.
-    """
-
-    __slots__ = ("_clock", "_keep", "_lost", "_ring", "_sink", "_sink_error")
-
-    def __init__(
-        self, clock: Callable[[], float], *, ring_size: int = RING_SIZE, sink: Sink | None = None
-    ) -> None:
-        self._clock = clock
-        self._ring: deque[_Event] = deque(maxlen=ring_size)
-        self._keep = self._ring.append
-        self._sink = sink
-        self._lost: Sink | None = None  # one that could not be written to, and is still to be closed
-        self._sink_error: OSError | None = None
-
-    def emit(
-        self,
-        kind: str,
-        actor: str,
-        incarnation: int = 0,
-        msg_id: int = 0,
-        cause_id: int = 0,
-        type_: str = "",
-        detail: str = "",
-    ) -> None:
-        """Record one event, now."""
-        event = (self._clock(), kind, actor, incarnation, msg_id, cause_id, type_, detail, "", 0, 0, 0.0, b"")
-        self._keep(event)
-        if self._sink is not None:
-            self._write(self._sink, TraceEvent._make(event))
-
-    def _write(self, sink: Sink, event: TraceEvent) -> None:
-        try:
-            sink.write(event)
-        except OSError as error:  # a full disk must not break the actors in the middle of what they do
-            self._sink_error = error
-            self._sink, self._lost = None, sink
-
-    def events(self) -> list[TraceEvent]:
-        """The events in the ring, oldest first."""
-        return [TraceEvent._make(event) for event in self._ring]
-
-    def story(self, actor: str, most: int = 20) -> list[TraceEvent]:
-        """The latest events of one actor, oldest first."""
-        return [event for event in self.events() if event.actor == actor][-most:]
-
-    def close(self) -> None:
-        """Close the sink; the ring goes on.
-
-        Raises:
-            OSError: the sink could not be written to, now or before.
-        """
-        sink = self._sink or self._lost
-        self._sink = self._lost = None
-        if sink is None:
-            return
-        try:
-            sink.close()
-        except OSError as error:
-            raise self._sink_error or error from None
-        if self._sink_error is not None:
-            raise self._sink_error

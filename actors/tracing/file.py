@@ -1,64 +1,98 @@
-"""Trace files: a MessagePack stream, one array an event, behind a head that names the fields.
+"""Trace files: a MessagePack stream of blocks behind a head, in parts of a bounded size.
 
-Events are written in batches. A crash loses at most the last batch; a file that was cut off is read up to
-the cut.
+The first part is the file itself, with the beginning of the run; the next ones are `FILE.1`, `FILE.2` and so
+on. When all together would be larger than agreed, the oldest part but the first is deleted. Every part begins
+with `["actors-trace-2", {...}]`, and one that was ended in order ends with `["end"]`. A batch of rows is one
+block and is written at once: a crash loses what was not written yet, and nothing before it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import re
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgpack
 
-from actors.errors import ProtocolError
-from actors.tracing.events import TraceEvent
+from actors.tracing.blocks import pack_block
+from actors.tracing.options import BYTES_MAX, FLUSH_S
+from actors.tracing.rows import LAYOUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
-__all__ = ["FLUSH_EVENTS", "FLUSH_S", "TraceFile", "read_trace"]
+    from actors.tracing.events import TraceEvent
+    from actors.tracing.rows import Row
 
-FORMAT: Final = "actors-trace-1"
+__all__ = ["END", "FLUSH_EVENTS", "FORMAT", "TraceFile", "is_trace", "parts_of"]
+
+FORMAT: Final = "actors-trace-2"
+END: Final = "end"
 FLUSH_EVENTS: Final = 1024
-FLUSH_S: Final = 0.5
+PARTS: Final = 8
 
 
 class TraceFile:
-    """Writes events to a new file.
+    """Writes a new trace.
 
     Args:
-        path: the file. An earlier trace is replaced, any other file is not.
+        path: the file. An earlier trace is replaced with all its parts, any other file is not.
+        bytes_max: of all parts together.
+        clock_s: what the clock of the events shows now, so that the time of day can be told; None when it
+            is no clock of the real world.
 
     Raises:
         FileExistsError: it exists, and is no trace.
-        OSError: it cannot be written. The same from `write` and `close`, when a batch is written out.
+        OSError: it cannot be written. The same from the other methods.
     """
 
-    __slots__ = ("_file", "_flushed_s", "_packer", "_pending")
+    __slots__ = ("_bytes_max", "_file", "_flushed_s", "_kept", "_packer", "_part", "_path", "_pending", "_wall_s")
 
-    def __init__(self, path: Path) -> None:
-        if path.is_file() and path.stat().st_size and not _is_trace(path):
-            raise FileExistsError(errno.EEXIST, "exists and is no trace, so it is not replaced", str(path))
-        self._file = path.open("wb")
+    def __init__(self, path: Path, *, bytes_max: int = BYTES_MAX, clock_s: float | None = None) -> None:
+        parts = parts_of(path)
+        for old in (path, *parts.values()):
+            if old.is_file() and old.stat().st_size and not is_trace(old):
+                raise FileExistsError(errno.EEXIST, "exists and is no trace, so it is not replaced", str(old))
+        self._path = path
+        self._bytes_max = bytes_max
+        self._wall_s = time.time() - clock_s if clock_s is not None else 0.0
         # A name that is no text must not break the actor it belongs to.
         self._packer = msgpack.Packer(unicode_errors="backslashreplace")
-        self._pending: list[bytes] = [self._packer.pack([FORMAT, list(TraceEvent._fields)])]
+        self._pending: list[Row] = []
         self._flushed_s = 0.0
+        self._kept: list[tuple[Path, int]] = []  # the parts that are ended, but the first, with their sizes
+        self._part = 0
+        self._file: BinaryIO = self._begin(path)
+        for old in parts.values():
+            old.unlink(missing_ok=True)
+
+    def _begin(self, path: Path) -> BinaryIO:
+        file = path.open("wb")
+        frequent = {kind: list(layout) for kind, layout in LAYOUTS.items()}
+        head = {"part": self._part, "wall_s": self._wall_s, "rows": frequent}
         try:
-            self._flush()
+            self._put(file, self._packer.pack((FORMAT, head)))
         except OSError:
-            self._abandon()
+            _abandon(file)
             raise
+        return file
 
     def write(self, event: TraceEvent) -> None:
         """Take one event; every `FLUSH_EVENTS` events or `FLUSH_S` seconds they go to the file."""
-        self._pending.append(self._packer.pack(event))
+        self._pending.append(tuple(event))
         if len(self._pending) >= FLUSH_EVENTS or event.time_s - self._flushed_s >= FLUSH_S:
             self._flush()
             self._flushed_s = event.time_s
+
+    def write_rows(self, rows: Sequence[Row]) -> None:
+        """Write some rows, at least one, as one block."""
+        block = pack_block(self._packer, rows)
+        if self._file.tell() + len(block) > self._bytes_max // PARTS:
+            self._next_part()
+        self._put(self._file, block)
 
     def close(self) -> None:
         """Write what is left and close the file. A second call does nothing."""
@@ -66,52 +100,65 @@ class TraceFile:
             return
         try:
             self._flush()
+            self._put(self._file, self._packer.pack((END,)))
         except OSError:
-            self._abandon()
+            _abandon(self._file)
             raise
         self._file.close()
 
-    def _abandon(self) -> None:
-        with contextlib.suppress(OSError):  # closing tries to write once more what could not be written
-            self._file.close()
-
     def _flush(self) -> None:
-        batch = b"".join(self._pending)
-        self._pending.clear()  # a batch that cannot be written is lost once, not retried for ever
+        # A batch that cannot be written is lost once, not retried for ever.
+        rows, self._pending = self._pending, []
+        if rows:
+            self.write_rows(rows)
+
+    def _next_part(self) -> None:
+        self._put(self._file, self._packer.pack((END,)))
+        size = self._file.tell()
+        self._file.close()
+        if self._part:
+            self._kept.append((_part(self._path, self._part), size))
+        # One part is the first, one is about to be written.
+        while len(self._kept) > PARTS - 2:
+            self._kept.pop(0)[0].unlink(missing_ok=True)
+        self._part += 1
+        self._file = self._begin(_part(self._path, self._part))
+
+    def _put(self, file: BinaryIO, data: bytes) -> None:
         try:
-            self._file.write(batch)
-            self._file.flush()
+            file.write(data)
+            file.flush()
         except OSError as error:
-            error.filename = self._file.name  # a failed write does not say where
+            error.filename = file.name  # a failed write does not say where
             raise
 
 
-def _event(entry: object) -> TraceEvent:
-    if not isinstance(entry, tuple):
-        raise TypeError(f"an event is an array, not {entry!r:.40}")
-    return TraceEvent(*entry)
+def _abandon(file: BinaryIO) -> None:
+    with contextlib.suppress(OSError):  # closing tries to write once more what could not be written
+        file.close()
 
 
-def _is_trace(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(len(FORMAT) + 2)
-    return head[2:] == FORMAT.encode()
+def _part(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}")
 
 
-def read_trace(path: Path | str) -> Iterator[TraceEvent]:
-    """Yield the events of a trace file; ends quietly where a file was cut off.
+def parts_of(path: Path) -> dict[int, Path]:
+    """The parts of a trace besides the file itself that are there, by their numbers, in order.
 
     Raises:
-        ProtocolError: it is not a trace file, or an entry is damaged.
+        OSError: its folder cannot be read.
+    """
+    name = re.compile(re.escape(path.name) + r"\.([1-9][0-9]{0,8})")
+    found = {int(match[1]): other for other in path.parent.iterdir() if (match := name.fullmatch(other.name))}
+    return dict(sorted(found.items()))
+
+
+def is_trace(path: Path) -> bool:
+    """Whether a file begins as a trace does, of this or of an earlier format.
+
+    Raises:
         OSError: it cannot be read.
     """
-    with Path(path).open("rb") as file:
-        stream = msgpack.Unpacker(file, use_list=False)
-        try:
-            head = next(stream, None)
-            if head is None or head[0] != FORMAT:
-                raise ProtocolError(f"{path} is not a trace of format {FORMAT}")
-            for entry in stream:
-                yield _event(entry)
-        except (ValueError, TypeError, KeyError, IndexError, msgpack.UnpackException) as error:
-            raise ProtocolError(f"{path} is damaged: {error or type(error).__name__}") from None
+    with path.open("rb") as file:
+        head = file.read(len(FORMAT) + 2)
+    return head[2:].startswith(b"actors-trace-")

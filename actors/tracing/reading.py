@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+
+import msgpack
+
+from actors.errors import ProtocolError
+from actors.tracing.blocks import DATA_BYTES_MAX, FileBlock, unpack_block
+from actors.tracing.file import END, FORMAT, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from actors.tracing.events import TraceEvent
 
-__all__ = ["Block", "Trace"]
+__all__ = ["Block", "Trace", "read_trace"]
+
+READ_BYTES: Final = 1 << 20
 
 
 class Block(Protocol):
@@ -26,6 +35,10 @@ class Block(Protocol):
     @property
     def actors(self) -> Collection[str]:
         """Who has events in it, in order of first appearance."""
+
+    @property
+    def named(self) -> Collection[str]:
+        """Those, and others who may have."""
 
     @property
     def kinds(self) -> Collection[str]:
@@ -46,6 +59,7 @@ class _Memory:
         self.count = len(events)
         self.span_s = (events[0].time_s, events[-1].time_s) if events else (0.0, 0.0)
         self.actors: Collection[str] = dict.fromkeys(event.actor for event in events)
+        self.named = self.actors
         self.kinds: Collection[str] = {event.kind for event in events}
 
     def may_be_about(self, _numbers: Collection[int]) -> bool:
@@ -60,13 +74,56 @@ class Trace:
 
     Attributes:
         damage: what is wrong with the file, and up to where it was read; empty for nothing.
-        rotated: whether the oldest events are not there any more.
+        rotated: whether events are missing between the beginning and the rest, because the file has a limit.
+        cut_off: whether the damage is only that the file ends in the middle of a block, as when its process was
+            killed, or writes just now.
+        complete: whether the end of the run is there. It is not in the trace of a process that was killed,
+            or that goes on.
+        wall_s: Unix time at which the clock of the events showed 0; 0 when that is not known.
     """
 
-    def __init__(self, blocks: Sequence[Block], *, damage: str = "", rotated: bool = False) -> None:
+    def __init__(
+        self,
+        blocks: Sequence[Block],
+        *,
+        damage: str = "",
+        cut_off: bool = False,
+        rotated: bool = False,
+        complete: bool = True,
+        wall_s: float = 0.0,
+    ) -> None:
         self._blocks = [block for block in blocks if block.count]
         self.damage = damage
+        self.cut_off = cut_off
         self.rotated = rotated
+        self.complete = complete
+        self.wall_s = wall_s
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """The trace in a file, with all its parts, as it is now: it may be written to meanwhile.
+
+        What is damaged or cut off is read up to there, see `damage`.
+
+        Raises:
+            ProtocolError: it is no trace. The same when a block is wanted later and is not there any more.
+            OSError: it cannot be read.
+        """
+        path = Path(path)
+        parts = [_read_part(path, 0)]
+        for number, other in parts_of(path).items() if parts[0].ended else ():
+            parts.append(_read_part(other, number))
+            if parts[-1].damage:
+                break
+        numbers = [part.number for part in parts]
+        return cls(
+            [block for part in parts for block in part.blocks],
+            damage=parts[-1].damage,
+            cut_off=parts[-1].cut_off,
+            rotated=numbers != list(range(len(numbers))),
+            complete=parts[-1].ended,
+            wall_s=parts[0].wall_s,
+        )
 
     @classmethod
     def of(cls, events: Iterable[TraceEvent]) -> Trace:
@@ -113,7 +170,7 @@ class Trace:
             backwards: the newest first.
         """
         for block in reversed(self._blocks) if backwards else self._blocks:
-            if actors is not None and not any(actor in block.actors for actor in actors):
+            if actors is not None and not any(actor in block.named for actor in actors):
                 continue
             if kinds is not None and not any(kind in block.kinds for kind in kinds):
                 continue
@@ -132,3 +189,98 @@ class Trace:
                     )
                 ):
                     yield event
+
+
+class _Part:
+    """One file of a trace."""
+
+    def __init__(self, path: Path, number: int, head: dict[str, Any]) -> None:
+        self.path = path
+        self.number = number
+        wall_s = head.get("wall_s", 0.0)
+        self.wall_s = float(wall_s) if type(wall_s) in {float, int} else 0.0
+        self.blocks: list[FileBlock] = []
+        self.ended = False
+        self.damage = ""
+        self.cut_off = False
+
+    def take(self, value: object, at: int) -> None:
+        """Take what comes next, which begins at this byte."""
+        if self.ended:
+            raise ProtocolError("something follows its end")
+        if value == (END,):
+            self.ended = True
+        else:
+            self.blocks.append(unpack_block(value, lambda: self._load(at)))
+
+    def stop(self, why: str) -> None:
+        """Take no more, because there is damage."""
+        events = sum(block.count for block in self.blocks)
+        self.damage = f"{self.path} {why}: {events} events before that were read"
+
+    def _load(self, at: int) -> bytes:
+        """Read the data of a block once more."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(at)
+                data: object = next(_unpacker(file))[-1]
+        except (StopIteration, FileNotFoundError, IndexError, TypeError, ValueError) as error:
+            raise ProtocolError(
+                f"{self.path} has changed since it was opened: {error or 'it is shorter'}"
+            ) from None
+        return data if isinstance(data, bytes) else b""
+
+
+def _unpacker(file: Any) -> msgpack.Unpacker:
+    return msgpack.Unpacker(
+        file, use_list=False, read_size=READ_BYTES, max_buffer_size=2 * DATA_BYTES_MAX, raw=False
+    )
+
+
+def _read_part(path: Path, number: int) -> _Part:
+    with path.open("rb") as file:
+        stream = _unpacker(file)
+        try:
+            head = next(stream, None)
+        except (ValueError, TypeError, msgpack.UnpackException):
+            head = None
+        match head:
+            case (str() as format_, dict() as more) if format_ == FORMAT:
+                part = _Part(path, number, more)
+            case (str() as format_, *_) if format_.startswith("actors-trace-"):
+                raise ProtocolError(f"{path} is a trace of format {format_}, which cannot be read any more")
+            case _:
+                raise ProtocolError(f"{path} is not a trace")
+        at = stream.tell()
+        try:
+            for value in stream:
+                part.take(value, at)
+                at = stream.tell()
+        except ProtocolError as error:
+            part.stop(f"is damaged behind byte {at}: {error}")
+        except (ValueError, TypeError, msgpack.UnpackException) as error:
+            part.stop(f"is damaged behind byte {at}: {error or type(error).__name__}")
+        else:
+            if _is_more(file, at):
+                part.stop(f"was cut off behind byte {at}, or is being written to")
+                part.cut_off = True
+    return part
+
+
+def _is_more(file: Any, at: int) -> bool:
+    """Whether something is left there."""
+    file.seek(at)
+    return bool(file.read(1))
+
+
+def read_trace(path: Path | str) -> Iterator[TraceEvent]:
+    """Yield the events of a trace file, as it is now; ends where it was cut off.
+
+    Raises:
+        ProtocolError: it is not a trace file, or it is damaged, behind the events before that.
+        OSError: it cannot be read.
+    """
+    trace = Trace.open(path)
+    yield from trace
+    if trace.damage and not trace.cut_off:
+        raise ProtocolError(trace.damage)

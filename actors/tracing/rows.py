@@ -1,0 +1,138 @@
+"""How events are kept and written: the frequent ones as short rows, of which one may stand for several.
+
+A row begins with time, kind, actor, incarnation, message and cause. What an ask leaves behind most often are
+three of these, of which `expand` makes six events:
+
+    ask       wait, send                  it was admitted at once
+    receive   receive
+    answer    reply, done, wait_end       the answer is there: whoever asked can go on
+
+A row of any other kind has all the fields of `TraceEvent`, in the same order.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from actors.tracing.events import TraceEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["FREQUENT", "LAYOUTS", "Row", "expand", "expand_all", "is_row"]
+
+Row: TypeAlias = tuple[Any, ...]
+
+# The fields of the frequent rows, by name and type. A payload stands behind a message or an answer if one was kept.
+_HEAD: Final = {
+    "time_s": float,
+    "kind": str,
+    "actor": str,
+    "incarnation": int,
+    "msg_id": int,
+    "cause_id": int,
+}
+LAYOUTS: Final[dict[str, dict[str, type]]] = {
+    "ask": _HEAD | {"receiver": str, "type": str, "state": str, "size": int, "limit_s": float},
+    "tell": _HEAD | {"receiver": str, "type": str, "state": str, "size": int},
+    "receive": _HEAD | {"sender": str, "type": str, "state": str, "size": int, "limit_s": float},
+    "answer": _HEAD  # the cause is that of the ask
+    | {"asker": str, "type": str, "type_of_answer": str, "life_of_asker": int, "state": str, "size": int},
+    "handled": _HEAD | {"type": str, "state": str},
+}
+FREQUENT: Final = frozenset(LAYOUTS)
+_FULL: Final = _HEAD | {
+    "type": str,
+    "detail": str,
+    "state": str,
+    "size": int,
+    "wait_id": int,
+    "limit_s": float,
+    "payload": bytes,
+}
+_WITH_PAYLOAD: Final = frozenset({"ask", "tell", "answer"})
+
+# `TraceEvent._make` without the check of the length: it is called for every event of a file.
+_event: Final[Callable[[Row], TraceEvent]] = partial(tuple.__new__, TraceEvent)
+
+
+def _ask(row: Row) -> tuple[TraceEvent, ...]:
+    time_s, _, actor, life, msg_id, cause_id, receiver, tag, state, size, limit_s = row[:11]
+    reason = f"reply to {tag}"
+    return (
+        _event((time_s, "wait", actor, life, 0, cause_id, receiver, reason, state, 0, msg_id, limit_s, b"")),
+        _event(
+            (time_s, "send", actor, life, msg_id, cause_id, tag, receiver, state, size, msg_id, limit_s)
+            + (row[11:] or (b"",))
+        ),
+    )
+
+
+def _tell(row: Row) -> tuple[TraceEvent, ...]:
+    time_s, _, actor, life, msg_id, cause_id, receiver, tag, state, size = row[:10]
+    event = time_s, "send", actor, life, msg_id, cause_id, tag, receiver, state, size, 0, 0.0
+    return (_event(event + (row[10:] or (b"",))),)
+
+
+def _receive(row: Row) -> tuple[TraceEvent, ...]:
+    time_s, kind, actor, life, msg_id, cause_id, sender, tag, state, size, limit_s = row
+    return (_event((time_s, kind, actor, life, msg_id, cause_id, tag, sender, state, size, 0, limit_s, b"")),)
+
+
+def _answer(row: Row) -> tuple[TraceEvent, ...]:
+    time_s, _, actor, life, msg_id, cause_id, asker, tag, answer, life_of_asker, state, size = row[:12]
+    return (
+        _event(
+            (time_s, "reply", actor, life, msg_id, msg_id, answer, asker, state, size, msg_id, 0.0)
+            + (row[12:] or (b"",))
+        ),
+        _event((time_s, "done", actor, life, msg_id, 0, tag, "", state, 0, 0, 0.0, b"")),
+        _event(
+            (time_s, "wait_end", asker, life_of_asker, 0, cause_id, actor, "answered", "", 0, msg_id, 0.0, b"")
+        ),
+    )
+
+
+def _handled(row: Row) -> tuple[TraceEvent, ...]:
+    time_s, _, actor, life, msg_id, cause_id, tag, state = row
+    return (_event((time_s, "done", actor, life, msg_id, cause_id, tag, "", state, 0, 0, 0.0, b"")),)
+
+
+_EXPANSIONS: Final[dict[str, Callable[[Row], tuple[TraceEvent, ...]]]] = {
+    "ask": _ask,
+    "tell": _tell,
+    "receive": _receive,
+    "answer": _answer,
+    "handled": _handled,
+}
+
+
+def expand(row: Row) -> tuple[TraceEvent, ...]:
+    """The events that a row stands for, in their order."""
+    expansion = _EXPANSIONS.get(row[1])
+    return expansion(row) if expansion is not None else (_event(row),)
+
+
+def expand_all(rows: Iterable[Row]) -> list[TraceEvent]:
+    """Those of many rows."""
+    return [event for row in rows for event in expand(row)]
+
+
+@lru_cache(maxsize=1024)
+def _fits(kind: str, signature: tuple[type, ...]) -> bool:
+    """Whether a row of this kind may have fields of these types."""
+    wanted = tuple((LAYOUTS.get(kind) or _FULL).values())
+    if kind in _WITH_PAYLOAD and len(signature) == len(wanted) + 1:
+        wanted += (bytes,)
+    # Whole seconds may come as an integer.
+    return len(signature) == len(wanted) and all(
+        is_ is wants or (wants is float and is_ is int) for is_, wants in zip(signature, wanted, strict=True)
+    )
+
+
+def is_row(value: object) -> bool:
+    """Whether something that was read is a row that `expand` understands."""
+    if type(value) is not tuple or len(value) < len(_HEAD) or type(value[1]) is not str:
+        return False
+    return _fits(value[1] if value[1] in LAYOUTS else "", tuple(map(type, value)))

@@ -1,0 +1,343 @@
+"""What the runtime tells of what it does: into a ring in memory and, if wanted, into a file."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol
+
+from actors.tracing.options import FLUSH_S, RING_SIZE, TraceOptions
+from actors.tracing.rows import expand, expand_all
+from actors.tracing.selecting import Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from actors.delivery import Ask, Told
+    from actors.tracing.events import TraceEvent
+    from actors.tracing.rows import Row
+    from actors.waits import Origin
+    from actors.wire import Packed
+
+__all__ = ["RowSink", "Sink", "Tracer"]
+
+# Rows that wait for the thread that writes them. More come only when the disk does not answer for long.
+UNWRITTEN_MAX: Final = 1 << 20
+BATCH_ROWS: Final = 4096
+# How long the end of a trace waits for a disk.
+CLOSE_S: Final = 10.0
+OUTSIDE: Final = "outside"
+
+
+class Sink(Protocol):
+    """Somewhere that events go besides the ring."""
+
+    def write(self, event: TraceEvent) -> None:
+        """Take one event; must be quick, it runs in the event loop."""
+
+    def close(self) -> None:
+        """Take no more; what was taken is safe now."""
+
+
+class RowSink(Protocol):
+    """A sink that takes rows in batches, in a thread of the tracer."""
+
+    def write_rows(self, rows: Sequence[Row]) -> None:
+        """Take some rows; they are safe when this returns."""
+
+    def close(self) -> None:
+        """Take no more."""
+
+
+class Tracer:
+    """Keeps the last events, and passes each on to a sink.
+
+    Args:
+        clock: returns seconds.
+        ring_size: how many rows are kept in memory.
+        sink: where each event goes as well, one by one, at once. A sink is given up at its first `OSError`,
+            which `close` raises.
+        file: where rows go as well, in batches, within `flush_s` seconds, written by a thread.
+        options: what is kept; by default everything, without payloads.
+        pack: makes a payload of a message; None for no payloads.
+
+    The methods that tell of frequent things are called where a message passes: they do as little as can be.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_file",
+        "_fresh",
+        "_keep",
+        "_lock",
+        "_lost",
+        "_pack",
+        "_ring",
+        "_selection",
+        "_sink",
+        "_sink_error",
+        "_stop",
+        "_thread",
+    )
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        ring_size: int = RING_SIZE,
+        sink: Sink | None = None,
+        file: RowSink | None = None,
+        options: TraceOptions | None = None,
+        pack: Callable[[Packed], bytes] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._ring: deque[Row] = deque(maxlen=ring_size)
+        self._sink = sink
+        self._lost: Sink | None = None  # one that could not be written to, and is still to be closed
+        self._sink_error: OSError | None = None
+        self._file = file
+        self._pack = pack
+        # With a file, rows are in `_fresh` until its thread has taken them over to the ring.
+        self._fresh: deque[Row] = deque(maxlen=UNWRITTEN_MAX) if file is not None else self._ring
+        self._selection = Selection(options or TraceOptions())
+        self._keep: Callable[[Row], None] = self._route()
+        self._lock = threading.Lock()  # around taking rows from `_fresh`
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        if file is not None:
+            flush_s = options.flush_s if options is not None else FLUSH_S
+            self._thread = threading.Thread(
+                target=self._write_on, args=(flush_s,), name="actors-trace", daemon=True
+            )
+            with contextlib.suppress(RuntimeError):  # no thread to be had: all is written at the end
+                self._thread.start()
+
+    # What happens often
+
+    def asked(self, ask: Ask) -> None:
+        """An ask was admitted."""
+        origin, packed = ask.origin, ask.packed
+        row = (
+            ask.since_s,
+            "ask",
+            origin.name,
+            origin.incarnation,
+            ask.wait_id,
+            origin.cause_id,
+            ask.target,
+            packed[0].tag,
+            origin.state,
+            ask.nbytes,
+            ask.deadline_s - ask.since_s,
+        )
+        self._keep(row if self._pack is None else (*row, self._pack(packed)))
+
+    def told(self, entry: Told, receiver: str) -> None:
+        """A message that nobody waits for was sent."""
+        origin, packed = entry.origin, entry.packed
+        row = (
+            self._clock(),
+            "tell",
+            origin.name,
+            origin.incarnation,
+            entry.msg_id,
+            origin.cause_id,
+            receiver,
+            packed[0].tag,
+            origin.state,
+            entry.nbytes,
+        )
+        self._keep(row if self._pack is None else (*row, self._pack(packed)))
+
+    def received(
+        self, actor: str, incarnation: int, entry: Told | Ask, msg_id: int, state: str, deadline_s: float
+    ) -> None:
+        """A handler begins with a message."""
+        now_s = self._clock()
+        self._keep(
+            (
+                now_s,
+                "receive",
+                actor,
+                incarnation,
+                msg_id,
+                0,
+                entry.origin.name,
+                entry.packed[0].tag,
+                state,
+                entry.nbytes,
+                deadline_s - now_s,
+            )
+        )
+
+    def answered(self, origin: Origin, ask: Ask, packed: Packed, nbytes: int) -> None:
+        """A handler has returned, and its answer is there for whoever asked."""
+        asker = ask.origin
+        row = (
+            self._clock(),
+            "answer",
+            origin.name,
+            origin.incarnation,
+            ask.wait_id,
+            asker.cause_id,
+            asker.name,
+            ask.packed[0].tag,
+            packed[0].tag,
+            asker.incarnation,
+            origin.state,
+            nbytes,
+        )
+        self._keep(row if self._pack is None else (*row, self._pack(packed)))
+
+    def handled(self, actor: str, incarnation: int, msg_id: int, tag: str, state: str) -> None:
+        """A handler has ended without an answer."""
+        self._keep((self._clock(), "handled", actor, incarnation, msg_id, 0, tag, state))
+
+    def payload(self, packed: Packed) -> bytes:
+        """What is kept of a message besides its size."""
+        return self._pack(packed) if self._pack is not None else b""
+
+    # Everything else
+
+    def emit(
+        self,
+        kind: str,
+        actor: str,
+        incarnation: int = 0,
+        msg_id: int = 0,
+        cause_id: int = 0,
+        type_: str = "",
+        detail: str = "",
+        *,
+        state: str = "",
+        size: int = 0,
+        wait_id: int = 0,
+        limit_s: float = 0.0,
+        payload: bytes = b"",
+    ) -> None:
+        """Record one event, now."""
+        self._keep(
+            (
+                self._clock(),
+                kind,
+                actor,
+                incarnation,
+                msg_id,
+                cause_id,
+                type_,
+                detail,
+                state,
+                size,
+                wait_id,
+                limit_s,
+                payload,
+            )
+        )
+
+    def _route(self) -> Callable[[Row], None]:
+        """Where rows go; without anything to decide and pass on, no call of ours is between."""
+        keep = self._fresh.append if self._sink is None else self._keep_and_pass_on
+        if self._selection.keeps_all:
+            return keep
+        keeps = self._selection.keeps
+
+        def keep_some(row: Row) -> None:
+            if keeps(row):
+                keep(row)
+
+        return keep_some
+
+    def _keep_and_pass_on(self, row: Row) -> None:
+        self._fresh.append(row)
+        sink = self._sink
+        if sink is None:
+            return
+        try:
+            for event in expand(row):
+                sink.write(event)
+        except OSError as error:  # a full disk must not break the actors in the middle of what they do
+            self._sink_error = error
+            self._sink, self._lost = None, sink
+
+    # Into the file
+
+    def _write_on(self, flush_s: float) -> None:
+        """Called in the thread: write what has come until the end."""
+        while not self._stop.wait(flush_s):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write to the file what is not written yet, now. Safe in any thread; never raises `OSError`."""
+        with self._lock:
+            gap = len(self._fresh) == UNWRITTEN_MAX
+            while rows := self._take():
+                if gap:
+                    rows.insert(0, _gap(rows[0]))
+                    gap = False
+                if self._file is not None:
+                    self._write(self._file, rows)
+
+    def _take(self) -> list[Row]:
+        """Some of the rows that have come, the oldest, which are in the ring from now on."""
+        fresh = self._fresh
+        if fresh is self._ring:
+            return []
+        rows = [fresh.popleft() for _ in range(min(len(fresh), BATCH_ROWS))]
+        self._ring.extend(rows)
+        return rows
+
+    def _write(self, file: RowSink, rows: list[Row]) -> None:
+        try:
+            file.write_rows(rows)
+        except OSError as error:
+            self._sink_error, self._file = error, None
+            with contextlib.suppress(OSError):  # it has failed before, which is told
+                file.close()
+
+    def events(self) -> list[TraceEvent]:
+        """The events in memory, oldest first."""
+        with self._lock:
+            rows = list(self._ring)
+            if self._fresh is not self._ring:
+                rows += self._fresh.copy()
+        return expand_all(rows)
+
+    def story(self, actor: str, most: int = 20) -> list[TraceEvent]:
+        """The latest events of one actor, oldest first."""
+        return [event for event in self.events() if event.actor == actor][-most:]
+
+    def close(self) -> None:
+        """Write what is left and close the sink; the ring goes on.
+
+        Raises:
+            OSError: the sink could not be written to, now or before.
+        """
+        sink: Sink | RowSink | None = self._sink or self._lost
+        if self._thread is not None:
+            self._stop.set()
+            if self._thread.is_alive():
+                self._thread.join(CLOSE_S)
+            if self._thread.is_alive():
+                self._thread = self._file = None
+                raise OSError(errno.EIO, f"the trace is not on the disk after {CLOSE_S:g} s")
+            self.flush()
+            sink, self._file, self._thread = self._file, None, None
+        self._sink = self._lost = None
+        self._fresh = self._ring
+        self._keep = self._route()
+        error, self._sink_error = self._sink_error, None
+        try:
+            if sink is not None:
+                sink.close()
+        except OSError as another:
+            raise error or another from None
+        if error is not None:
+            raise error
+
+
+def _gap(row: Row) -> Row:
+    """What is written in place of rows that were lost before this one."""
+    story = "events are missing here: the disk was too slow for them"
+    return (row[0], "gap", OUTSIDE, 0, 0, 0, "", story, "", 0, 0, 0.0, b"")
