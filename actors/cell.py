@@ -38,7 +38,7 @@ from actors.host import (
 )
 from actors.lifecycle import Event, Lifecycle, State, advance
 from actors.messages import ActorRef
-from actors.reasons import describe, failure_of
+from actors.reasons import describe, failure_of, text_of
 from actors.waits import Origin
 
 if TYPE_CHECKING:
@@ -203,8 +203,11 @@ class Cell:
         self._told = False
         self.restart_alarm = None
         self._task = self.host.start_task(self._live(), self, self._forget_task)
-        actor = self.spec.actor
-        self.trace("start", type_=actor.__name__, detail=f"{actor.__module__}:{actor.__qualname__}")
+        if self.host.tracer is not None:
+            actor = self.spec.actor
+            given = self.host.tracer.arguments(self.spec.args, self.spec.kwargs)
+            name = f"{actor.__module__}:{actor.__qualname__}"
+            self.trace("start", type_=actor.__name__, detail=name, payload=given)
 
     def open_wait(self, target: str, reason: str, deadline_s: float, witness: Witness) -> Wait:
         """Begin a wait of this actor; the caller closes it in `host.waits`."""
@@ -471,6 +474,7 @@ class Cell:
             raise Abandoned
 
     def _answer(self, run: Run, ask: Ask, answer: Any) -> None:
+        told = False
         try:
             told = self.host.delivery.answer(run, ask, answer)
         except MessageError as error:
@@ -506,17 +510,7 @@ class Cell:
         if isinstance(entry, Ask):
             self._told = run.task is self._task
             return self.host.delivery.answer(run, entry, failure_of(error))
-        if self.host.tracer is not None:
-            self.host.tracer.emit(
-                "error",
-                run.name,
-                run.incarnation,
-                run.cause_id,
-                run.cause_id,
-                type(error).__name__,
-                describe(error),
-                state=self.state,
-            )
+        self.host.delivery.trace_error(run, run.cause_id, type(error).__name__, text_of(error))
         return False
 
     async def _hook(self, name: str, call: Coroutine[Any, Any, None]) -> None:

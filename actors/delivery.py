@@ -457,8 +457,8 @@ class Delivery:
         """
         packed = self.codec.pack(body)
         entry_id = ask.wait_id
-        if packed[0] is FAILURE and self.tracer is not None:
-            self._trace("error", origin, entry_id, body.error_type, body.error_text)
+        if packed[0] is FAILURE:
+            self.trace_error(origin, entry_id, body.error_type, body.error_text)
         if ask.incarnation != origin.incarnation or ask.future.done():
             self._drop(packed[0].tag, "late reply", origin, entry_id)
         elif self.clock() > ask.deadline_s:  # the loop was blocked: late is late all the same
@@ -492,6 +492,11 @@ class Delivery:
             put = recipient.mailbox.put(entry)
         return put
 
+    def trace_error(self, origin: Origin, msg_id: int, error_type: str, story: str) -> None:
+        """Record that a handler has failed, or that an actor has refused what it was sent."""
+        if self.tracer is not None:
+            self._trace("error", origin, msg_id, error_type, story)
+
     def _trace_full(self, recipient: Recipient, entry: Entry) -> None:
         fate = {Overflow.WAIT: "asks wait for room", Overflow.DROP_OLDEST: "the oldest are dropped"}
         what = fate.get(recipient.mailbox.overflow, "it is refused")
@@ -505,5 +510,12 @@ class Delivery:
     def _trace(self, kind: str, origin: Origin, msg_id: int, tag: str, detail: str) -> None:
         if self.tracer is not None:
             self.tracer.emit(
-                kind, origin.name, origin.incarnation, msg_id, origin.cause_id, tag, detail, state=origin.state
+                kind,
+                origin.name,
+                origin.incarnation,
+                msg_id,
+                origin.cause_id,
+                tag,
+                detail,
+                state=origin.state,
             )

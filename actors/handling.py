@@ -63,7 +63,5 @@ def refuse(cell: Cell, entry: Entry, error: Refused) -> None:
     if isinstance(entry, Ask):
         delivery.answer(origin, entry, Failure(name, str(error), "", refused=True))
     else:
-        if delivery.tracer is not None:
-            origin_ = cell.ref.path, cell.incarnation, entry.msg_id, entry.msg_id
-            delivery.tracer.emit("error", *origin_, name, str(error), state=cell.state)
+        delivery.trace_error(origin, entry.msg_id, name, str(error))
         delivery.dead_letter(entry, f"refused: {name}", origin)

@@ -7,7 +7,7 @@ from typing import Final
 
 from actors.messages import Failure
 
-__all__ = ["describe", "failure_of"]
+__all__ = ["describe", "failure_of", "text_of"]
 
 REASON_CHARS_MAX: Final = 2_000
 TRACEBACK_CHARS_MAX: Final = 8_192
@@ -15,7 +15,7 @@ TRACEBACK_CHARS_MAX: Final = 8_192
 
 def describe(error: BaseException | None) -> str:
     """Return the error's class and text, as in `ValueError: no such shard`, of a bounded length."""
-    text = _text(error)
+    text = text_of(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -25,10 +25,11 @@ def failure_of(error: BaseException) -> Failure:
         story = "".join(traceback.format_exception(error))[-TRACEBACK_CHARS_MAX:]
     except Exception as another:  # noqa: BLE001 - an error's own methods may raise anything
         story = f"(no traceback: {type(another).__name__})"
-    return Failure(type(error).__name__, _text(error), _sendable(story), refused=False)
+    return Failure(type(error).__name__, text_of(error), _sendable(story), refused=False)
 
 
-def _text(error: BaseException | None) -> str:
+def text_of(error: BaseException | None) -> str:
+    """Return the error's text, of a bounded length; empty for none."""
     if error is None:
         return ""
     try:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
@@ -24,8 +22,7 @@ from actors.host import INSIDE, UNWIND_TURNS, Host
 from actors.jobs import DaemonExecutor
 from actors.mailbox import BYTES_MAX, CAPACITY, Mailbox, Overflow
 from actors.receiver import Receiver
-from actors.tracing import TraceFile, TraceOptions, Tracer
-from actors.tracing.payloads import pack_payload
+from actors.tracing import open_tracer
 from actors.waits import OUTSIDE, Deadlines, Wait, WaitTable, Witness, clock_of
 from actors.watchdog import BLOCKED_AFTER_S, Blockage, Watchdog, is_watched
 
@@ -37,6 +34,7 @@ if TYPE_CHECKING:
     from actors.lifecycle import Lifecycle
     from actors.messages import ActorRef, Request
     from actors.supervision import Supervision
+    from actors.tracing import TraceLike, Tracer
 
 __all__ = ["SHUTDOWN_S", "ActorSystem", "ShutdownReport", "TreeNode"]
 
@@ -130,7 +128,7 @@ class ActorSystem:
         self,
         name: str = "actors",
         *,
-        trace: Path | str | bool | TraceOptions | Tracer | None = None,
+        trace: TraceLike = None,
         job_threads: int | None = None,
         shutdown_s: float = SHUTDOWN_S,
         executor: JobExecutor | None = None,
@@ -153,7 +151,7 @@ class ActorSystem:
         if self._host is not None:
             raise SystemClosed(f"actor system {self.name!r} was opened before: make a new one")
         loop = asyncio.get_running_loop()
-        tracer = _tracer(self._trace, loop)
+        tracer = open_tracer(clock_of(loop), trace=self._trace, real=is_watched(loop))
         deadlines = Deadlines(loop)
         delivery = Delivery(loop, WaitTable(loop, deadlines, tracer), tracer)
         executor = self._executor or DaemonExecutor(self._job_threads, name=f"{self.name}-job")
@@ -438,24 +436,6 @@ class ActorSystem:
         inside = INSIDE.get()
         if inside is not None and inside[0] is self._known():
             raise refusal(f"{inside[1]} is inside the tree and must use its context to wait, not the system")
-
-
-def _tracer(
-    trace: Path | str | bool | TraceOptions | Tracer | None, loop: asyncio.AbstractEventLoop
-) -> Tracer | None:
-    """What the argument `trace` of a system asks for."""
-    if trace is None or trace is False or isinstance(trace, Tracer):
-        return trace or None
-    options = trace
-    if not isinstance(options, TraceOptions):
-        options = TraceOptions(path=None if options is True else options)
-    clock, mode = clock_of(loop), options.payloads
-    file = None
-    if options.path is not None:
-        clock_s = clock() if is_watched(loop) else None
-        file = TraceFile(Path(options.path), bytes_max=options.bytes_max, clock_s=clock_s)
-    pack = None if mode == "none" else functools.partial(pack_payload, mode=mode)
-    return Tracer(clock, ring_size=options.ring_size, file=file, options=options, pack=pack)
 
 
 def _check_finite(timeout_s: float, ref: ActorRef[Any]) -> None:

@@ -43,9 +43,14 @@ __all__ = [
     "Frame",
     "Kind",
     "Packed",
+    "Parted",
+    "check_containers",
+    "first_difference",
     "frame_from_bytes",
     "frame_to_bytes",
     "freeze",
+    "memory_of",
+    "width_of",
 ]
 
 MAGIC: Final = b"ACTR"
@@ -327,7 +332,7 @@ class _Reader:
             why = "the keys of a dict are str or bytes" if "map key" in said else said
             raise ProtocolError(f"not MessagePack that we accept: {why}") from None
         self._depth -= 1
-        _check_containers(value, levels)
+        check_containers(value, levels)
         return value
 
     def _extension(self, code: int, payload: bytes) -> Any:
@@ -343,7 +348,7 @@ class _Reader:
         return array
 
 
-def _check_containers(value: Any, levels: int) -> None:
+def check_containers(value: Any, levels: int) -> None:
     """Hold what MessagePack itself has read to our limits; without recursion, which depth would exhaust.
 
     Raises:
@@ -409,7 +414,7 @@ def frame_to_bytes(frame: Frame) -> bytes:
     Raises:
         MessageError: a buffer has more than `BUFFER_BYTES_MAX`, which no receiver would take.
     """
-    parts = [_contiguous_bytes(buffer) for buffer in frame.buffers]
+    parts = [memory_of(buffer) for buffer in frame.buffers]
     if any(len(part) > BUFFER_BYTES_MAX for part in parts):
         raise MessageError(f"an array of more than {BUFFER_BYTES_MAX} bytes does not leave its process")
     table = struct.pack(f"<{len(parts)}Q", *(len(part) for part in parts))
@@ -423,12 +428,61 @@ def frame_to_bytes(frame: Frame) -> bytes:
     return b"".join([HEADER.pack(MAGIC, VERSION, 0, len(parts), len(frame.head), crc, total), *pieces])
 
 
-def _contiguous_bytes(buffer: Any) -> memoryview:
-    """The bytes of a buffer in memory order; Fortran order is kept, as its descriptor says."""
+def width_of(dtype: str) -> int:
+    """Bytes of one entry of an array."""
+    return np.dtype(dtype).itemsize
+
+
+def memory_of(buffer: Any) -> memoryview:
+    """The bytes of a buffer in memory order; Fortran order is kept, as its descriptor says.
+
+    Nothing is copied, except of an array that has gaps.
+    """
     if isinstance(buffer, np.ndarray):
         buffer = np.asarray(buffer, order="A") if buffer.flags.forc else np.ascontiguousarray(buffer)
         return memoryview(buffer.reshape(-1, order="A").view(np.uint8))
     return memoryview(buffer).cast("B")
+
+
+class Parted(NamedTuple):
+    """Where two arrays of the same kind and shape first have other bits.
+
+    Attributes:
+        at: index of that entry.
+        before: what the first has there.
+        now: what the second has there.
+        entries: how many differ.
+        largest: absolute difference, over all entries that are numbers in both.
+    """
+
+    at: tuple[int, ...]
+    before: Any
+    now: Any
+    entries: int
+    largest: float
+
+
+def first_difference(dtype: str, shape: tuple[int, ...], order: str, before: Any, now: Any) -> Parted | None:
+    """Compare the bytes of two arrays, as `memory_of` gives them; None when they are equal.
+
+    Raises:
+        ProtocolError: these are not the bytes of such arrays.
+    """
+    parts = tuple(memoryview(part).cast("B") for part in (before, now))
+    for at in range(2):
+        _array((at, dtype, shape, order), parts)
+    width = np.dtype(dtype).itemsize
+    bits = [np.frombuffer(part, np.uint8).reshape(-1, width) for part in parts]
+    others = np.flatnonzero((bits[0] != bits[1]).any(axis=1))
+    if not len(others):
+        return None
+    first, second = (np.frombuffer(part, dtype)[others] for part in parts)
+    wide = np.complex128 if first.dtype.kind == "c" else np.float64
+    with np.errstate(all="ignore"):
+        apart = np.abs(second.astype(wide) - first.astype(wide))
+    index = np.unravel_index(others[0], shape, "F" if order == "F" else "C")
+    largest = float(np.max(apart, initial=0.0, where=~np.isnan(apart)))
+    return Parted(tuple(map(int, index)), first[0].item(), second[0].item(), len(others), largest)
 
 
 def frame_from_bytes(data: bytes | memoryview) -> Frame:

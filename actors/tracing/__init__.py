@@ -2,22 +2,32 @@
 
 from actors.tracing.events import EVENT_KINDS, TraceEvent, TraceQueryError
 from actors.tracing.file import TraceFile
+from actors.tracing.opening import TraceLike, open_tracer
 from actors.tracing.options import TraceOptions
+from actors.tracing.payloads import ArrayDigest, Fields, Payload, pack_arguments, pack_payload, read_payload
 from actors.tracing.reading import Trace, read_trace
 from actors.tracing.tracer import Sink, Tracer
 from actors.tracing.usage import JobTimes, Usage, usage
 
 __all__ = [
     "EVENT_KINDS",
+    "ArrayDigest",
+    "Fields",
     "JobTimes",
+    "Payload",
     "Sink",
     "Trace",
     "TraceEvent",
     "TraceFile",
+    "TraceLike",
     "TraceOptions",
     "TraceQueryError",
     "Tracer",
     "Usage",
+    "open_tracer",
+    "pack_arguments",
+    "pack_payload",
+    "read_payload",
     "read_trace",
     "usage",
 ]

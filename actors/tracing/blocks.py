@@ -2,10 +2,11 @@
 
 A block is the MessagePack array
 
-    [events, begin, end, actors, peers, kinds, ranges, checksum, length, data]
+    [events, begin, end, actors, peers, kinds, messages, numbers, checksum, length, data]
 
-`actors` have rows in it, `peers` are whom these name; `kinds` are those that are not frequent; every number
-of a message, cause or wait lies in one of the `ranges`. The data is the MessagePack array of the rows,
+`actors` have rows in it; `peers` are whom these name, and what else stands in that place; `kinds` are those
+that are not frequent; `messages` are the least and the greatest number of one; `numbers` are all causes, and
+the waits of rows that are not frequent. The data is the MessagePack array of the rows,
 deflated; `length` is that before, the checksum is a crc32 of what stands in the file. What is read is trusted
 in nothing.
 """
@@ -13,7 +14,6 @@ in nothing.
 from __future__ import annotations
 
 import zlib
-from collections import Counter
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
@@ -32,12 +32,15 @@ if TYPE_CHECKING:
 __all__ = ["FileBlock", "pack_block", "unpack_block"]
 
 DATA_BYTES_MAX: Final = 1 << 30
+INDEX_FIELDS: Final = 11
+PAIR: Final = 2
 FAST: Final = 1
 # What the frequent rows stand for.
 FREQUENT_KINDS: Final = frozenset({"wait", "send", "receive", "reply", "done", "wait_end"})
 
-_kind, _actor, _msg_id, _cause_id = map(itemgetter, (1, 2, 4, 5))
-_wait_id: Final = itemgetter(10)
+_kind, _msg_id, _cause_id = map(itemgetter, (1, 4, 5))
+_place: Final = itemgetter(2, 6)
+WAIT_ID: Final = 10
 _EXTRA: Final = {"ask": 1, "answer": 2}  # so many events more than rows
 
 
@@ -51,7 +54,8 @@ class FileBlock:
         actors: who has rows in it, in order of first appearance.
         named: those, and who else may have an event.
         kinds: kinds that may be in it.
-        ranges: pairs of least and greatest; every number in it is in one of them.
+        messages: every message in it has a number between these two.
+        numbers: of the causes in it, and of waits that are not for answers.
         load: reads the rows.
     """
 
@@ -60,12 +64,14 @@ class FileBlock:
     actors: Collection[str]
     named: Collection[str]
     kinds: Collection[str]
-    ranges: tuple[tuple[int, int], ...]
+    messages: tuple[int, int]
+    numbers: Collection[int]
     load: Callable[[], list[Row]]
 
     def may_be_about(self, numbers: Collection[int]) -> bool:
         """Whether an event may name one of these numbers."""
-        return any(low <= number <= high for low, high in self.ranges for number in numbers)
+        least, greatest = self.messages
+        return any(least <= number <= greatest or number in self.numbers for number in numbers)
 
     def events(self) -> Sequence[TraceEvent]:
         """The events, oldest first; read from the file.
@@ -81,27 +87,28 @@ def pack_block(packer: msgpack.Packer, rows: Sequence[Row]) -> bytes:
     """The block of these rows, of which there is one at least."""
     raw = packer.pack(rows)
     data = zlib.compress(raw, FAST)
-    counts = Counter(map(_kind, rows))
-    actors = dict.fromkeys(map(_actor, rows))
+    kinds = list(map(_kind, rows))
+    rare = set(kinds) - FREQUENT
+    places = dict.fromkeys(map(_place, rows))
+    actors = dict.fromkeys(actor for actor, _ in places)
+    messages = list(filter(None, map(_msg_id, rows))) or [0]
+    numbers = set(map(_cause_id, rows))
+    if rare:
+        numbers.update(row[WAIT_ID] for row in rows if row[1] in rare)
     index = (
-        len(rows) + sum(counts[kind] * more for kind, more in _EXTRA.items()),
+        len(rows) + sum(kinds.count(kind) * more for kind, more in _EXTRA.items()),
         rows[0][0],
         rows[-1][0],
         list(actors),
-        list({row[6] for row in rows if row[1] == "answer"}.difference(actors)),
-        [kind for kind in counts if kind not in FREQUENT],
-        _ranges(rows, [row for row in rows if row[1] not in FREQUENT] if counts.keys() - FREQUENT else []),
+        list(dict.fromkeys(peer for _, peer in places if peer not in actors)),
+        list(rare),
+        (min(messages), max(messages)),
+        list(numbers),
         zlib.crc32(data),
         len(raw),
     )
-    return packer.pack((*index, data))
-
-
-def _ranges(rows: Sequence[Row], rare: Sequence[Row]) -> list[tuple[int, int]]:
-    """In which all numbers of these rows lie, 0 left out, which is none."""
-    columns = map(_msg_id, rows), map(_cause_id, rows), map(_wait_id, rare)
-    numbers = [list(filter(None, column)) for column in columns]
-    return [(min(column), max(column)) for column in numbers if column]
+    block: bytes = packer.pack((*index, data))
+    return block
 
 
 def unpack_block(value: object, load: Callable[[], bytes]) -> FileBlock:
@@ -114,16 +121,16 @@ def unpack_block(value: object, load: Callable[[], bytes]) -> FileBlock:
     Raises:
         ProtocolError: it is no block, or it is damaged.
     """
-    try:
-        count, begin_s, end_s, actors, peers, kinds, ranges, checksum, length, data = value  # type: ignore[misc]  # which raises when it is anything else
-    except (TypeError, ValueError):
-        raise ProtocolError("there is something that is no block of events") from None
+    if type(value) is not tuple or len(value) != INDEX_FIELDS:
+        raise ProtocolError("there is something that is no block of events")
+    count, begin_s, end_s, actors, peers, kinds, messages, numbers, checksum, length, data = value
     known = (
         type(count) is int
         and count > 0
-        and all(type(time_s) in {float, int} for time_s in (begin_s, end_s))
-        and all(_are_texts(texts) for texts in (actors, peers, kinds))
-        and _are_ranges(ranges)
+        and {type(begin_s), type(end_s)} <= {float, int}
+        and all(map(_are_texts, (actors, peers, kinds)))
+        and all(map(_are_numbers, (messages, numbers)))
+        and len(messages) == PAIR
         and type(length) is int
         and 0 < length <= DATA_BYTES_MAX
         and type(data) is bytes
@@ -139,7 +146,8 @@ def unpack_block(value: object, load: Callable[[], bytes]) -> FileBlock:
         names,
         names | dict.fromkeys(peers),
         FREQUENT_KINDS.union(kinds),
-        ranges,
+        messages,
+        frozenset(numbers),
         lambda: _rows(load(), length, checksum),
     )
 
@@ -148,11 +156,8 @@ def _are_texts(value: object) -> bool:
     return type(value) is tuple and all(type(each) is str for each in value)
 
 
-def _are_ranges(value: object) -> bool:
-    return type(value) is tuple and all(
-        type(each) is tuple and len(each) == len(("least", "greatest")) and set(map(type, each)) == {int}
-        for each in value
-    )
+def _are_numbers(value: object) -> bool:
+    return type(value) is tuple and all(type(each) is int for each in value)
 
 
 def _rows(data: bytes, length: int, checksum: int) -> list[Row]:

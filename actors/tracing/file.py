@@ -12,7 +12,6 @@ import contextlib
 import errno
 import re
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgpack
@@ -23,6 +22,7 @@ from actors.tracing.rows import LAYOUTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from actors.tracing.events import TraceEvent
     from actors.tracing.rows import Row
@@ -49,7 +49,17 @@ class TraceFile:
         OSError: it cannot be written. The same from the other methods.
     """
 
-    __slots__ = ("_bytes_max", "_file", "_flushed_s", "_kept", "_packer", "_part", "_path", "_pending", "_wall_s")
+    __slots__ = (
+        "_bytes_max",
+        "_file",
+        "_flushed_s",
+        "_kept",
+        "_packer",
+        "_part",
+        "_path",
+        "_pending",
+        "_wall_s",
+    )
 
     def __init__(self, path: Path, *, bytes_max: int = BYTES_MAX, clock_s: float | None = None) -> None:
         parts = parts_of(path)

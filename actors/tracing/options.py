@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
-__all__ = ["BYTES_MAX", "FLUSH_S", "LEVELS", "RING_SIZE", "Level", "PayloadMode", "TraceOptions"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["BYTES_MAX", "FLUSH_S", "LEVELS", "RING_SIZE", "Level", "Payloads", "TraceOptions"]
 
 Level: TypeAlias = Literal["lifecycle", "waits", "messages"]
-PayloadMode: TypeAlias = Literal["none", "hash", "whole"]
+Payloads: TypeAlias = Literal["none", "hash", "whole"]
 
 RING_SIZE: Final = 65_536
 BYTES_MAX: Final = 512 * 1024 * 1024
@@ -21,7 +23,7 @@ FLUSH_S: Final = 0.5
 LEVELS: Final[dict[str, frozenset[str]]] = {
     "lifecycle": frozenset(),
     "waits": frozenset({"wait", "wait_end", "job", "job_end", "watch", "unwatch"}),
-    "messages": frozenset({"ask", "tell", "send", "receive", "answer", "reply", "handled", "done"}),
+    "messages": frozenset({"ask", "tell", "send", "take", "answer", "handled"}),
 }
 
 
@@ -49,7 +51,7 @@ class TraceOptions:
     path: Path | str | None = None
     level: Level = "messages"
     sample: float = 1.0
-    payloads: PayloadMode = "none"
+    payloads: Payloads = "none"
     bytes_max: int = BYTES_MAX
     flush_s: float = FLUSH_S
     ring_size: int = RING_SIZE
@@ -57,10 +59,8 @@ class TraceOptions:
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise ValueError(f"level is {self.level!r}: it is one of {', '.join(LEVELS)}")
-        if self.payloads not in get_args(PayloadMode):
-            raise ValueError(
-                f"payloads is {self.payloads!r}: it is one of {', '.join(get_args(PayloadMode))}"
-            )
+        if self.payloads not in get_args(Payloads):
+            raise ValueError(f"payloads is {self.payloads!r}: it is one of {', '.join(get_args(Payloads))}")
         if not 0 <= self.sample <= 1:
             raise ValueError(f"sample is {self.sample}: a share between 0 and 1")
         if self.bytes_max < BYTES_LEAST:

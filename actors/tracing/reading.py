@@ -75,8 +75,8 @@ class Trace:
     Attributes:
         damage: what is wrong with the file, and up to where it was read; empty for nothing.
         rotated: whether events are missing between the beginning and the rest, because the file has a limit.
-        cut_off: whether the damage is only that the file ends in the middle of a block, as when its process was
-            killed, or writes just now.
+        cut_off: whether the damage is only that the file ends in the middle of a block, as when its process
+            was killed, or writes just now.
         complete: whether the end of the run is there. It is not in the trace of a process that was killed,
             or that goes on.
         wall_s: Unix time at which the clock of the events showed 0; 0 when that is not known.
@@ -224,10 +224,8 @@ class _Part:
             with self.path.open("rb") as file:
                 file.seek(at)
                 data: object = next(_unpacker(file))[-1]
-        except (StopIteration, FileNotFoundError, IndexError, TypeError, ValueError) as error:
-            raise ProtocolError(
-                f"{self.path} has changed since it was opened: {error or 'it is shorter'}"
-            ) from None
+        except (StopIteration, FileNotFoundError, IndexError, TypeError, ValueError):
+            raise ProtocolError(f"{self.path} has changed since it was opened") from None
         return data if isinstance(data, bytes) else b""
 
 
@@ -259,7 +257,7 @@ def _read_part(path: Path, number: int) -> _Part:
         except ProtocolError as error:
             part.stop(f"is damaged behind byte {at}: {error}")
         except (ValueError, TypeError, msgpack.UnpackException) as error:
-            part.stop(f"is damaged behind byte {at}: {error or type(error).__name__}")
+            part.stop(f"is damaged behind byte {at}: {str(error) or type(error).__name__}")
         else:
             if _is_more(file, at):
                 part.stop(f"was cut off behind byte {at}, or is being written to")

@@ -4,7 +4,7 @@ A row begins with time, kind, actor, incarnation, message and cause. What an ask
 three of these, of which `expand` makes six events:
 
     ask       wait, send                  it was admitted at once
-    receive   receive
+    take      receive
     answer    reply, done, wait_end       the answer is there: whoever asked can go on
 
 A row of any other kind has all the fields of `TraceEvent`, in the same order.
@@ -24,7 +24,8 @@ __all__ = ["FREQUENT", "LAYOUTS", "Row", "expand", "expand_all", "is_row"]
 
 Row: TypeAlias = tuple[Any, ...]
 
-# The fields of the frequent rows, by name and type. A payload stands behind a message or an answer if one was kept.
+# The fields of the frequent rows, by name and type. Behind them stands the payload of a message or an answer,
+# if one was kept.
 _HEAD: Final = {
     "time_s": float,
     "kind": str,
@@ -36,7 +37,7 @@ _HEAD: Final = {
 LAYOUTS: Final[dict[str, dict[str, type]]] = {
     "ask": _HEAD | {"receiver": str, "type": str, "state": str, "size": int, "limit_s": float},
     "tell": _HEAD | {"receiver": str, "type": str, "state": str, "size": int},
-    "receive": _HEAD | {"sender": str, "type": str, "state": str, "size": int, "limit_s": float},
+    "take": _HEAD | {"sender": str, "type": str, "state": str, "size": int, "limit_s": float},
     "answer": _HEAD  # the cause is that of the ask
     | {"asker": str, "type": str, "type_of_answer": str, "life_of_asker": int, "state": str, "size": int},
     "handled": _HEAD | {"type": str, "state": str},
@@ -75,22 +76,23 @@ def _tell(row: Row) -> tuple[TraceEvent, ...]:
     return (_event(event + (row[10:] or (b"",))),)
 
 
-def _receive(row: Row) -> tuple[TraceEvent, ...]:
-    time_s, kind, actor, life, msg_id, cause_id, sender, tag, state, size, limit_s = row
-    return (_event((time_s, kind, actor, life, msg_id, cause_id, tag, sender, state, size, 0, limit_s, b"")),)
+def _take(row: Row) -> tuple[TraceEvent, ...]:
+    time_s, _, actor, life, msg_id, cause_id, sender, tag, state, size, limit_s = row
+    return (
+        _event((time_s, "receive", actor, life, msg_id, cause_id, tag, sender, state, size, 0, limit_s, b"")),
+    )
 
 
 def _answer(row: Row) -> tuple[TraceEvent, ...]:
     time_s, _, actor, life, msg_id, cause_id, asker, tag, answer, life_of_asker, state, size = row[:12]
+    end = time_s, "wait_end", asker, life_of_asker, 0, cause_id, actor, "answered", "", 0, msg_id, 0.0, b""
     return (
         _event(
             (time_s, "reply", actor, life, msg_id, msg_id, answer, asker, state, size, msg_id, 0.0)
             + (row[12:] or (b"",))
         ),
         _event((time_s, "done", actor, life, msg_id, 0, tag, "", state, 0, 0, 0.0, b"")),
-        _event(
-            (time_s, "wait_end", asker, life_of_asker, 0, cause_id, actor, "answered", "", 0, msg_id, 0.0, b"")
-        ),
+        _event(end),
     )
 
 
@@ -102,7 +104,7 @@ def _handled(row: Row) -> tuple[TraceEvent, ...]:
 _EXPANSIONS: Final[dict[str, Callable[[Row], tuple[TraceEvent, ...]]]] = {
     "ask": _ask,
     "tell": _tell,
-    "receive": _receive,
+    "take": _take,
     "answer": _answer,
     "handled": _handled,
 }

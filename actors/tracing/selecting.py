@@ -15,7 +15,7 @@ __all__ = ["Selection"]
 _MESSAGES: Final = LEVELS["messages"]
 _SENT: Final = frozenset({"ask", "tell", "send"})
 # The last that is heard of a message. Its number can be forgotten then.
-_SETTLED: Final = frozenset({"answer", "handled", "done", "drop"})
+_SETTLED: Final = frozenset({"answer", "handled", "drop"})
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 _RANGE: Final = 1 << 64
 

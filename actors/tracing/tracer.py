@@ -6,14 +6,14 @@ import contextlib
 import errno
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from actors.tracing.options import FLUSH_S, RING_SIZE, TraceOptions
+from actors.tracing.options import TraceOptions
 from actors.tracing.rows import expand, expand_all
 from actors.tracing.selecting import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actors.delivery import Ask, Told
     from actors.tracing.events import TraceEvent
@@ -26,6 +26,7 @@ __all__ = ["RowSink", "Sink", "Tracer"]
 # Rows that wait for the thread that writes them. More come only when the disk does not answer for long.
 UNWRITTEN_MAX: Final = 1 << 20
 BATCH_ROWS: Final = 4096
+BATCH_BYTES: Final = 16 * 1024 * 1024  # of payloads
 # How long the end of a trace waits for a disk.
 CLOSE_S: Final = 10.0
 OUTSIDE: Final = "outside"
@@ -56,12 +57,13 @@ class Tracer:
 
     Args:
         clock: returns seconds.
-        ring_size: how many rows are kept in memory.
         sink: where each event goes as well, one by one, at once. A sink is given up at its first `OSError`,
             which `close` raises.
         file: where rows go as well, in batches, within `flush_s` seconds, written by a thread.
         options: what is kept; by default everything, without payloads.
+        ring_size: how many rows are kept in memory, if not as many as the options say.
         pack: makes a payload of a message; None for no payloads.
+        pack_arguments: the same of the arguments of an actor's constructor.
 
     The methods that tell of frequent things are called where a message passes: they do as little as can be.
     """
@@ -74,6 +76,7 @@ class Tracer:
         "_lock",
         "_lost",
         "_pack",
+        "_pack_arguments",
         "_ring",
         "_selection",
         "_sink",
@@ -86,30 +89,32 @@ class Tracer:
         self,
         clock: Callable[[], float],
         *,
-        ring_size: int = RING_SIZE,
+        ring_size: int | None = None,
         sink: Sink | None = None,
         file: RowSink | None = None,
         options: TraceOptions | None = None,
         pack: Callable[[Packed], bytes] | None = None,
+        pack_arguments: Callable[[Sequence[Any], Mapping[str, Any]], bytes] | None = None,
     ) -> None:
+        options = options or TraceOptions()
         self._clock = clock
-        self._ring: deque[Row] = deque(maxlen=ring_size)
+        self._ring: deque[Row] = deque(maxlen=ring_size or options.ring_size)
         self._sink = sink
         self._lost: Sink | None = None  # one that could not be written to, and is still to be closed
         self._sink_error: OSError | None = None
         self._file = file
         self._pack = pack
+        self._pack_arguments = pack_arguments
         # With a file, rows are in `_fresh` until its thread has taken them over to the ring.
         self._fresh: deque[Row] = deque(maxlen=UNWRITTEN_MAX) if file is not None else self._ring
-        self._selection = Selection(options or TraceOptions())
+        self._selection = Selection(options)
         self._keep: Callable[[Row], None] = self._route()
         self._lock = threading.Lock()  # around taking rows from `_fresh`
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         if file is not None:
-            flush_s = options.flush_s if options is not None else FLUSH_S
             self._thread = threading.Thread(
-                target=self._write_on, args=(flush_s,), name="actors-trace", daemon=True
+                target=self._write_on, args=(options.flush_s,), name="actors-trace", daemon=True
             )
             with contextlib.suppress(RuntimeError):  # no thread to be had: all is written at the end
                 self._thread.start()
@@ -159,7 +164,7 @@ class Tracer:
         self._keep(
             (
                 now_s,
-                "receive",
+                "take",
                 actor,
                 incarnation,
                 msg_id,
@@ -198,6 +203,10 @@ class Tracer:
     def payload(self, packed: Packed) -> bytes:
         """What is kept of a message besides its size."""
         return self._pack(packed) if self._pack is not None else b""
+
+    def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+        """What is kept of the arguments of an actor's constructor."""
+        return self._pack_arguments(args, kwargs) if self._pack_arguments is not None else b""
 
     # Everything else
 
@@ -284,7 +293,17 @@ class Tracer:
         fresh = self._fresh
         if fresh is self._ring:
             return []
-        rows = [fresh.popleft() for _ in range(min(len(fresh), BATCH_ROWS))]
+        rows: list[Row]
+        if self._pack is None:
+            rows = [fresh.popleft() for _ in range(min(len(fresh), BATCH_ROWS))]
+            self._ring.extend(rows)
+            return rows
+        rows = []
+        nbytes = 0
+        while fresh and len(rows) < BATCH_ROWS and nbytes < BATCH_BYTES:
+            rows.append(row := fresh.popleft())
+            if type(row[-1]) is bytes:
+                nbytes += len(row[-1])
         self._ring.extend(rows)
         return rows
 
