@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from actors.tracing.events import TraceEvent
     from actors.tracing.rows import Row
 
-__all__ = ["FileBlock", "pack_block", "unpack_block"]
+__all__ = ["DATA_BYTES_MAX", "INDEX_ENTRIES_MAX", "ROWS_MAX", "FileBlock", "pack_block", "unpack_block"]
 
+# No block has more rows; so what claims to have more takes no memory.
+ROWS_MAX: Final = 4096
+INDEX_ENTRIES_MAX: Final = 4 * ROWS_MAX
 DATA_BYTES_MAX: Final = 1 << 30
 INDEX_FIELDS: Final = 11
 PAIR: Final = 2
@@ -84,7 +87,7 @@ class FileBlock:
 
 
 def pack_block(packer: msgpack.Packer, rows: Sequence[Row]) -> bytes:
-    """The block of these rows, of which there is one at least."""
+    """The block of these rows, of which there is one at least and `ROWS_MAX` at most."""
     raw = packer.pack(rows)
     data = zlib.compress(raw, FAST)
     kinds = list(map(_kind, rows))
@@ -166,7 +169,7 @@ def _rows(data: bytes, length: int, checksum: int) -> list[Row]:
     inflate = zlib.decompressobj()
     try:
         raw = inflate.decompress(data, length)  # not more than was said, whatever is in it
-        rows: object = msgpack.unpackb(raw, use_list=False)
+        rows: object = msgpack.unpackb(raw, use_list=False, max_array_len=ROWS_MAX, max_map_len=0)
     except (zlib.error, ValueError, TypeError, msgpack.UnpackException) as error:
         raise ProtocolError(f"a block of the trace is damaged: {error}") from None
     if type(rows) is not tuple or not all(map(is_row, rows)):

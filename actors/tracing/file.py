@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgpack
 
-from actors.tracing.blocks import pack_block
-from actors.tracing.options import BYTES_MAX, FLUSH_S
+from actors.tracing.blocks import ROWS_MAX, pack_block
+from actors.tracing.options import BYTES_MAX
 from actors.tracing.rows import LAYOUTS
 
 if TYPE_CHECKING:
@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     from actors.tracing.events import TraceEvent
     from actors.tracing.rows import Row
 
-__all__ = ["END", "FLUSH_EVENTS", "FORMAT", "TraceFile", "is_trace", "parts_of"]
+__all__ = ["END", "FORMAT", "TraceFile", "is_trace", "parts_of"]
 
 FORMAT: Final = "actors-trace-2"
 END: Final = "end"
-FLUSH_EVENTS: Final = 1024
 PARTS: Final = 8
 
 
@@ -52,7 +51,6 @@ class TraceFile:
     __slots__ = (
         "_bytes_max",
         "_file",
-        "_flushed_s",
         "_kept",
         "_packer",
         "_part",
@@ -72,7 +70,6 @@ class TraceFile:
         # A name that is no text must not break the actor it belongs to.
         self._packer = msgpack.Packer(unicode_errors="backslashreplace")
         self._pending: list[Row] = []
-        self._flushed_s = 0.0
         self._kept: list[tuple[Path, int]] = []  # the parts that are ended, but the first, with their sizes
         self._part = 0
         self._file: BinaryIO = self._begin(path)
@@ -91,14 +88,13 @@ class TraceFile:
         return file
 
     def write(self, event: TraceEvent) -> None:
-        """Take one event; every `FLUSH_EVENTS` events or `FLUSH_S` seconds they go to the file."""
+        """Take one event; every `ROWS_MAX` events they go to the file."""
         self._pending.append(tuple(event))
-        if len(self._pending) >= FLUSH_EVENTS or event.time_s - self._flushed_s >= FLUSH_S:
+        if len(self._pending) >= ROWS_MAX:
             self._flush()
-            self._flushed_s = event.time_s
 
     def write_rows(self, rows: Sequence[Row]) -> None:
-        """Write some rows, at least one, as one block."""
+        """Write some rows, between one and `ROWS_MAX`, as one block."""
         block = pack_block(self._packer, rows)
         if self._file.tell() + len(block) > self._bytes_max // PARTS:
             self._next_part()

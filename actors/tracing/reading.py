@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 import msgpack
 
 from actors.errors import ProtocolError
-from actors.tracing.blocks import DATA_BYTES_MAX, FileBlock, unpack_block
+from actors.tracing.blocks import DATA_BYTES_MAX, INDEX_ENTRIES_MAX, FileBlock, unpack_block
 from actors.tracing.file import END, FORMAT, parts_of
 
 if TYPE_CHECKING:
@@ -231,7 +231,13 @@ class _Part:
 
 def _unpacker(file: Any) -> msgpack.Unpacker:
     return msgpack.Unpacker(
-        file, use_list=False, read_size=READ_BYTES, max_buffer_size=2 * DATA_BYTES_MAX, raw=False
+        file,
+        use_list=False,
+        read_size=READ_BYTES,
+        max_buffer_size=2 * DATA_BYTES_MAX,
+        max_array_len=INDEX_ENTRIES_MAX,
+        max_map_len=INDEX_ENTRIES_MAX,
+        max_ext_len=0,
     )
 
 

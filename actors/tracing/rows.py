@@ -20,7 +20,7 @@ from actors.tracing.events import TraceEvent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["FREQUENT", "LAYOUTS", "Row", "expand", "expand_all", "is_row"]
+__all__ = ["FREQUENT", "FULL", "LAYOUTS", "Row", "expand", "expand_all", "is_row"]
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -43,7 +43,7 @@ LAYOUTS: Final[dict[str, dict[str, type]]] = {
     "handled": _HEAD | {"type": str, "state": str},
 }
 FREQUENT: Final = frozenset(LAYOUTS)
-_FULL: Final = _HEAD | {
+FULL: Final = _HEAD | {
     "type": str,
     "detail": str,
     "state": str,
@@ -124,7 +124,7 @@ def expand_all(rows: Iterable[Row]) -> list[TraceEvent]:
 @lru_cache(maxsize=1024)
 def _fits(kind: str, signature: tuple[type, ...]) -> bool:
     """Whether a row of this kind may have fields of these types."""
-    wanted = tuple((LAYOUTS.get(kind) or _FULL).values())
+    wanted = tuple((LAYOUTS.get(kind) or FULL).values())
     if kind in _WITH_PAYLOAD and len(signature) == len(wanted) + 1:
         wanted += (bytes,)
     # Whole seconds may come as an integer.

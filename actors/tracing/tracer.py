@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from actors.tracing.blocks import ROWS_MAX
 from actors.tracing.options import TraceOptions
 from actors.tracing.rows import expand, expand_all
 from actors.tracing.selecting import Selection
@@ -25,7 +26,6 @@ __all__ = ["RowSink", "Sink", "Tracer"]
 
 # Rows that wait for the thread that writes them. More come only when the disk does not answer for long.
 UNWRITTEN_MAX: Final = 1 << 20
-BATCH_ROWS: Final = 4096
 BATCH_BYTES: Final = 16 * 1024 * 1024  # of payloads
 # How long the end of a trace waits for a disk.
 CLOSE_S: Final = 10.0
@@ -46,7 +46,7 @@ class RowSink(Protocol):
     """A sink that takes rows in batches, in a thread of the tracer."""
 
     def write_rows(self, rows: Sequence[Row]) -> None:
-        """Take some rows; they are safe when this returns."""
+        """Take some rows, at most `blocks.ROWS_MAX`; they are safe when this returns."""
 
     def close(self) -> None:
         """Take no more."""
@@ -283,7 +283,7 @@ class Tracer:
             gap = len(self._fresh) == UNWRITTEN_MAX
             while rows := self._take():
                 if gap:
-                    rows.insert(0, _gap(rows[0]))
+                    rows[0] = _gap(rows[0])
                     gap = False
                 if self._file is not None:
                     self._write(self._file, rows)
@@ -295,12 +295,12 @@ class Tracer:
             return []
         rows: list[Row]
         if self._pack is None:
-            rows = [fresh.popleft() for _ in range(min(len(fresh), BATCH_ROWS))]
+            rows = [fresh.popleft() for _ in range(min(len(fresh), ROWS_MAX))]
             self._ring.extend(rows)
             return rows
         rows = []
         nbytes = 0
-        while fresh and len(rows) < BATCH_ROWS and nbytes < BATCH_BYTES:
+        while fresh and len(rows) < ROWS_MAX and nbytes < BATCH_BYTES:
             rows.append(row := fresh.popleft())
             if type(row[-1]) is bytes:
                 nbytes += len(row[-1])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from actors import ActorDown, ActorSystem, AskFailed, Context, Expired, JobToken, on
-from actors.tracing import EVENT_KINDS, TraceEvent, TraceFile, read_trace
+from actors.tracing import EVENT_KINDS, TraceEvent, TraceFile, Tracer, read_trace
 from tests.helpers.cast import Director, Echo, Fail, Note, Performer, Relay, Sleep, Spawn, supervised
 from tests.helpers.virtual_loop import virtual
 
@@ -100,7 +100,7 @@ async def test_every_kind_that_is_named_occurs_and_no_other() -> None:
     async with ActorSystem(trace=True) as system:
         kinds = {event.kind for event in await _eventful(system)}
     assert kinds <= set(EVENT_KINDS)
-    others = {"refuse", "watch", "unwatch", "snapshot", "restore", "fault", "blocked"}
+    others = {"refuse", "watch", "unwatch", "snapshot", "restore", "fault", "blocked", "full", "gap", "dump"}
     assert set(EVENT_KINDS) - kinds == others, "which have tests of their own"
 
 
@@ -193,7 +193,8 @@ async def test_without_a_trace_nothing_is_emitted(monkeypatch: pytest.MonkeyPatc
     def refuse(*_args: object, **_kwargs: object) -> None:
         raise AssertionError("traced")
 
-    monkeypatch.setattr("actors.tracing.events.Tracer.emit", refuse)
+    for method in ("emit", "asked", "told", "received", "answered", "handled", "payload", "arguments"):
+        monkeypatch.setattr(Tracer, method, refuse)
     async with ActorSystem() as system:
         assert system.tracer is None
         top = await system.spawn(Busy, name="top", supervision=supervised())
@@ -224,12 +225,12 @@ async def test_a_trace_that_cannot_be_begun_is_an_error_at_once() -> None:
 async def _fill_the_disk(system: ActorSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let actors go on when no event can be written any more."""
 
-    def write(_file: TraceFile, _event: TraceEvent) -> None:
+    def write(_file: TraceFile, _rows: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     async with system:
         ref = await system.spawn(Performer, name="p", supervision=supervised())
-        monkeypatch.setattr(TraceFile, "write", write)
+        monkeypatch.setattr(TraceFile, "write_rows", write)
         with pytest.raises(AskFailed):
             await system.ask(ref, Fail(), timeout_s=1)
         await asyncio.sleep(1)
