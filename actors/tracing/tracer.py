@@ -280,7 +280,7 @@ class Tracer:
     def flush(self) -> None:
         """Write to the file what is not written yet, now. Safe in any thread; never raises `OSError`."""
         with self._lock:
-            gap = len(self._fresh) == UNWRITTEN_MAX
+            gap = self.unwritten == UNWRITTEN_MAX
             while rows := self._take():
                 if gap:
                     rows[0] = _gap(rows[0])
@@ -315,6 +315,11 @@ class Tracer:
             with contextlib.suppress(OSError):  # it has failed before, which is told
                 file.close()
 
+    @property
+    def unwritten(self) -> int:
+        """So many rows have not been handed to the file yet."""
+        return len(self._fresh) if self._fresh is not self._ring else 0
+
     def events(self) -> list[TraceEvent]:
         """The events in memory, oldest first."""
         with self._lock:
@@ -340,6 +345,8 @@ class Tracer:
                 self._thread.join(CLOSE_S)
             if self._thread.is_alive():
                 self._thread = self._file = None
+                self._fresh = self._ring
+                self._keep = self._route()
                 raise OSError(errno.EIO, f"the trace is not on the disk after {CLOSE_S:g} s")
             self.flush()
             sink, self._file, self._thread = self._file, None, None
