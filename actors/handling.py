@@ -31,6 +31,20 @@ RUNTIME_HANDLERS: Final[Mapping[type, Callable[[Cell, Any], Coroutine[Any, Any, 
 }
 
 
+class _Refuser(Origin):
+    """An actor that does not handle a message."""
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, cell: Cell, msg_id: int) -> None:
+        super().__init__(cell.path, cell.incarnation, msg_id)
+        self._cell = cell
+
+    @property
+    def state(self) -> str:
+        return self._cell.state
+
+
 def bind(cell: Cell, actor: Actor, body: Any, ctx: Context) -> Coroutine[Any, Any, Any]:
     """Return the call that handles `body`.
 
@@ -59,7 +73,7 @@ def _bind_runtime(cell: Cell, actor: Actor, body: Any, ctx: Context) -> Coroutin
 def refuse(cell: Cell, entry: Entry, error: Refused) -> None:
     """Say that a message was not handled: to whoever asked, or by a dead letter."""
     name, delivery = type(error).__name__, cell.host.delivery
-    origin = Origin(cell.ref.path, cell.incarnation, entry.msg_id)
+    origin = _Refuser(cell, entry.msg_id)
     if isinstance(entry, Ask):
         delivery.answer(origin, entry, Failure(name, str(error), "", refused=True))
     else:

@@ -93,6 +93,7 @@ class ShardWork:
             at = node[0] - request.lo
             if node[1] - node[0] > 1 or not len(shards[at][0]):
                 return None
+            token.progress(f"step {request.step}, shard {at + 1} of {len(shards)}")
             gradient = self.gradients.take()
             losses[at] = loss_and_gradient(
                 weights,

@@ -18,6 +18,10 @@ LIMIT_S = 50.0
 pytestmark = pytest.mark.e2e
 
 
+def _started(path: Path, flush_s: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, str(PROGRAM), str(path), flush_s], stdout=subprocess.PIPE)
+
+
 def _trace_when(path: Path, kind: str, type_: str) -> Trace:
     """The trace as soon as it has such an event; nobody waits for it longer than agreed."""
     end_s = time.monotonic() + LIMIT_S

@@ -1,4 +1,7 @@
-"""Asks an actor many times, says so, and blocks its event loop for good. Arguments: trace file, flush seconds."""
+"""Asks an actor many times and blocks its event loop for good.
+
+python traced_and_stuck.py TRACE FLUSH_SECONDS
+"""
 
 from __future__ import annotations
 
