@@ -1,5 +1,6 @@
 """Events with causes: a ring buffer in memory and, if wanted, a file (law 10)."""
 
+from actors.tracing.critical import CriticalPath, critical
 from actors.tracing.events import EVENT_KINDS, TraceEvent, TraceQueryError
 from actors.tracing.file import TraceFile
 from actors.tracing.opening import TraceLike, open_tracer
@@ -13,6 +14,7 @@ from actors.tracing.usage import JobTimes, Usage, usage
 __all__ = [
     "EVENT_KINDS",
     "ArrayDigest",
+    "CriticalPath",
     "Fields",
     "JobTimes",
     "Payload",
@@ -26,6 +28,7 @@ __all__ = [
     "TraceQueryError",
     "Tracer",
     "Usage",
+    "critical",
     "open_tracer",
     "pack_arguments",
     "pack_payload",

@@ -26,6 +26,7 @@ __all__ = [
     "Refusal",
     "Summary",
     "WaitSummary",
+    "blocked_summaries",
     "summarise",
 ]
 
@@ -330,7 +331,7 @@ def summarise(trace: Trace) -> Summary:
         actors=_actors(tally),
         message_types=_message_types(tally.messages),
         jobs=_jobs(tally.jobs),
-        blocked=_blocked(tally.blocked),
+        blocked=blocked_summaries(tally.blocked),
         errors=tuple(
             FirstError(type_, count, *tally.first_errors[type_])
             for type_, count in tally.errors.most_common()
@@ -390,7 +391,8 @@ def _jobs(jobs: Mapping[str, JobTally]) -> tuple[JobSummary, ...]:
     return tuple(sorted(found, key=lambda each: -each.worked.total_s))
 
 
-def _blocked(blocked: Mapping[str, BlockedTally]) -> tuple[BlockedSummary, ...]:
+def blocked_summaries(blocked: Mapping[str, BlockedTally]) -> tuple[BlockedSummary, ...]:
+    """Who has blocked the event loop, the longest first."""
     found = (
         BlockedSummary(actor, each.count, each.total_s, each.longest_s, each.where)
         for actor, each in blocked.items()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         WaitSummary,
     )
 
-__all__ = ["troubles"]
+__all__ = ["blocked_lines", "troubles"]
 
 _MOST: Final = 4
 _DETAIL_CHARS: Final = 100
@@ -28,7 +28,7 @@ _DETAIL_CHARS: Final = 100
 def troubles(summary: Summary) -> list[str]:
     """What went wrong, a line for each kind, the gravest first."""
     return [
-        *_blocked_lines(summary.blocked),
+        *blocked_lines(summary.blocked),
         *_left_behind_lines(summary.jobs),
         *_full_lines(summary.full),
         *_error_lines(summary.errors),
@@ -49,7 +49,8 @@ def _listed(parts: list[str]) -> str:
     return ", ".join(parts[:_MOST]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _blocked_lines(blocked: tuple[BlockedSummary, ...]) -> list[str]:
+def blocked_lines(blocked: tuple[BlockedSummary, ...]) -> list[str]:
+    """Who has blocked the event loop, in a line; no line for nobody."""
     if not blocked:
         return []
     worst = blocked[0]
