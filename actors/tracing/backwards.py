@@ -2,9 +2,9 @@
 
 From the end of a handler, the last thing that it waited for is found. What comes after that is the
 handler's own. If it was an answer, the walk goes on in the handler that gave it, and before that message was
-received it was in a mailbox; if it was a job, that was at work, and before it was queued for a thread. Then the
-same again from the moment at which this wait began, until the handler's beginning is reached. The parts that
-are found so follow each other without gaps and without overlaps.
+received it was in a mailbox; if it was a job, that was at work, and before it was queued for a thread. Then
+the same again from the moment at which this wait began, until the handler's beginning is reached. The parts
+that are found so follow each other without gaps and without overlaps.
 
 The idea is that of critical paths in networks of activities (Kelley and Walker 1959, "Critical-Path Planning
 and Scheduling"), found in a recorded execution as by Yang and Miller 1988, "Critical Path Analysis for the
