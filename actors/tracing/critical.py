@@ -11,7 +11,7 @@ from actors.tracing.gathers import Comparison, compare, saved_by
 from actors.tracing.handlings import collect
 from actors.tracing.stretch import find_stretch
 from actors.tracing.summary import BlockedSummary, blocked_summaries
-from actors.tracing.tally import Tally
+from actors.tracing.tally import Tally, blockage
 from actors.tracing.troubles import blocked_lines
 from actors.tracing.words import counted, plain, seconds_in_words, table
 
@@ -106,7 +106,8 @@ class CriticalPath:
         ]
         lines = table(("share", "time", "parts", "could save"), rows, _MOST)
         names = ["", *(f"  {item.actor}: {item.what}" for item in self.items[:_MOST])]
-        named = [f"{line}{name}" for line, name in zip(lines, names, strict=False)]
+        width = max(map(len, lines))
+        named = [f"{line:<{width}}{name}".rstrip() for line, name in zip(lines, names, strict=False)]
         told = [self._who(), self._why()]
         blocked = blocked_lines(self.blocked)
         # What holds everybody up is more than any actor's part in it.
@@ -169,8 +170,6 @@ def critical(trace: Trace, *, epoch: int | None = None, message: int | None = No
     culprit = _culprit(items, by_actor, stretch)
     comparisons = compare(handlings.messages.values(), _types(parts, culprit, handlings))
     held_up_by = _held_up_by(culprit, items, comparisons, stretch)
-    tally = Tally()
-    tally.take_all(handlings.blocked)
     return CriticalPath(
         stretch,
         tuple(segment for segment, _ in parts),
@@ -180,8 +179,19 @@ def critical(trace: Trace, *, epoch: int | None = None, message: int | None = No
         by_actor.get(culprit),
         held_up_by,
         comparisons,
-        blocked_summaries(tally.blocked),
+        _blocked(trace, stretch),
     )
+
+
+def _blocked(trace: Trace, stretch: Stretch) -> tuple[BlockedSummary, ...]:
+    """Who has blocked the event loop meanwhile. It says so when it answers again, which may be after the end."""
+    tally = Tally()
+    tally.take_all(
+        event
+        for event in trace.select(kinds=("blocked",))
+        if stretch.begin_s < event.time_s and event.time_s - blockage(event)[0] < stretch.end_s
+    )
+    return blocked_summaries(tally.blocked)
 
 
 def _items(parts: list[Part], stretch: Stretch) -> tuple[tuple[PathItem, ...], dict[str, float]]:

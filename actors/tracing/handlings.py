@@ -27,7 +27,6 @@ _KINDS: Final = frozenset(
         "job_end",
         "start",
         "end",
-        "blocked",
     }
 )
 
@@ -82,14 +81,12 @@ class Handlings:
         waits: of each handler, by actor and number of its message, 0 in a hook; by their ends.
         messages: by number.
         starts: times at which incarnations of an actor began, and `ends` at which they ended.
-        blocked: events that say so of the event loop.
     """
 
     waits: dict[tuple[str, int], list[PastWait]] = field(default_factory=dict)
     messages: dict[int, Message] = field(default_factory=dict)
     starts: dict[str, list[float]] = field(default_factory=dict)
     ends: dict[str, list[float]] = field(default_factory=dict)
-    blocked: list[TraceEvent] = field(default_factory=list)
 
     def down(self, actor: str, begin_s: float, end_s: float) -> tuple[float, float] | None:
         """The last time within this one at which an actor was down; None if it was up all the time."""
@@ -124,8 +121,6 @@ class _Collector:
             self.found.starts.setdefault(event[2], []).append(event[0])
         elif kind == "end":
             self.found.ends.setdefault(event[2], []).append(event[0])
-        elif kind == "blocked":
-            self.found.blocked.append(event)
         else:
             self._message(event, kind)
 

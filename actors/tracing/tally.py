@@ -15,12 +15,21 @@ if TYPE_CHECKING:
 
     from actors.tracing.events import TraceEvent
 
-__all__ = ["ActorTally", "BlockedTally", "JobTally", "MessageTally", "QueueTally", "Tally", "WaitTally"]
+__all__ = [
+    "ActorTally",
+    "BlockedTally",
+    "JobTally",
+    "MessageTally",
+    "QueueTally",
+    "Tally",
+    "WaitTally",
+    "blockage",
+]
 
 REFUSALS_MAX: Final = 200
 OTHER_REFUSALS: Final = "others"
 
-_BLOCKED: Final = re.compile(r"no answer for (\S+) s(?:; (.*))?", re.DOTALL)
+_BLOCKED: Final = re.compile(r"no answer for (\d+(?:\.\d+)?) s(?:; (.*))?", re.DOTALL)
 # Such a message has never been in the mailbox, or another was there in its place.
 _NEVER_IN: Final = {"no such actor", "mailbox full", "actor stopping", "dropped as the oldest"}
 
@@ -265,14 +274,18 @@ class Tally:
         return job
 
     def _blocked(self, event: TraceEvent, _actor: ActorTally) -> None:
-        found = _BLOCKED.match(event.detail)
-        seconds = float(found[1]) if found is not None else 0.0
+        seconds, where = blockage(event)
         blocked = self.blocked.setdefault(event.actor, BlockedTally())
         blocked.count += 1
         blocked.total_s += seconds
         if seconds >= blocked.longest_s:
-            blocked.longest_s = seconds
-            blocked.where = (found[2] or "") if found is not None else event.detail
+            blocked.longest_s, blocked.where = seconds, where
+
+
+def blockage(event: TraceEvent) -> tuple[float, str]:
+    """For how many seconds before this event the event loop was blocked, and where; 0 if it does not say."""
+    found = _BLOCKED.match(event.detail)
+    return (float(found[1]), found[2] or "") if found is not None else (0.0, event.detail)
 
 
 _TAKES: Final = {
