@@ -1,21 +1,25 @@
 """Events with causes: a ring buffer in memory and, if wanted, a file (law 10)."""
 
+from actors.tracing.critical import CriticalPath, critical
 from actors.tracing.events import EVENT_KINDS, TraceEvent, TraceQueryError
 from actors.tracing.file import TraceFile
 from actors.tracing.opening import TraceLike, open_tracer
 from actors.tracing.options import TraceOptions
 from actors.tracing.payloads import ArrayDigest, Fields, Payload, pack_arguments, pack_payload, read_payload
 from actors.tracing.reading import Trace, read_trace
+from actors.tracing.summary import Summary, summarise
 from actors.tracing.tracer import Sink, Tracer
 from actors.tracing.usage import JobTimes, Usage, usage
 
 __all__ = [
     "EVENT_KINDS",
     "ArrayDigest",
+    "CriticalPath",
     "Fields",
     "JobTimes",
     "Payload",
     "Sink",
+    "Summary",
     "Trace",
     "TraceEvent",
     "TraceFile",
@@ -24,10 +28,12 @@ __all__ = [
     "TraceQueryError",
     "Tracer",
     "Usage",
+    "critical",
     "open_tracer",
     "pack_arguments",
     "pack_payload",
     "read_payload",
     "read_trace",
+    "summarise",
     "usage",
 ]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from actors.tracing.events import TraceEvent
 
-__all__ = ["JobTimes", "Usage", "usage"]
+__all__ = ["Account", "JobTimes", "Usage", "usage"]
 
 _JOB_TIMES: Final = re.compile(r"queued (\S+) s, worked (\S+) s")
 
@@ -51,42 +51,86 @@ class Usage(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Account:
-    """What the events so far have told of one actor."""
+class Account:
+    """What the events so far have told of how one actor spends its time.
 
+    Attributes:
+        started_s: when the incarnation that lives now was started, None when none does.
+        received_s: when it began to handle the message at hand, None when there is none.
+        in_hand: number of that message.
+        answered_s: when that was answered or became a dead letter. A message that is refused ends so.
+    """
+
+    started_s: float | None = None
+    received_s: float | None = None
+    in_hand: int = 0
+    answered_s: float | None = None
     busy_s: float = 0.0
     handling_s: float = 0.0
     lived_s: float = 0.0
-    started_s: float | None = None
-    received_s: float | None = None
 
-    def take(self, event: TraceEvent) -> None:
-        if event.kind == "start":
-            self.started_s = event.time_s
-        elif event.kind == "receive":
-            self.received_s = event.time_s
-        elif event.kind == "done":
-            self.stop_handling(event.time_s)
-        elif event.kind == "end":
-            self.stop(event.time_s)
-        elif (times := JobTimes.of(event)) is not None:
+    def start(self, event: TraceEvent) -> None:
+        """An incarnation begins."""
+        self.started_s = event.time_s
+
+    def receive(self, event: TraceEvent) -> None:
+        """A handler begins."""
+        if self.answered_s is not None:
+            self.stop_handling(self.answered_s)
+        self.received_s = event.time_s
+        self.in_hand = event.msg_id
+
+    def answer(self, event: TraceEvent) -> None:
+        """A message is answered, or is a dead letter."""
+        if event.msg_id == self.in_hand:
+            self.answered_s = event.time_s
+
+    def done(self, event: TraceEvent) -> float | None:
+        """A handler has ended; how many seconds it took, if its beginning is known."""
+        if self.received_s is None or event.msg_id != self.in_hand:
+            return None
+        seconds = event.time_s - self.received_s
+        self.stop_handling(event.time_s)
+        return seconds
+
+    def job_end(self, times: JobTimes | None) -> None:
+        """A job has ended, or was left behind."""
+        if times is not None:
             self.busy_s += times.worked_s
 
+    def end(self, event: TraceEvent) -> None:
+        """An incarnation ends."""
+        self.stop(event.time_s)
+
     def stop_handling(self, time_s: float) -> None:
+        """Nothing is at hand any more."""
         if self.received_s is not None:
             self.handling_s += time_s - self.received_s
-            self.received_s = None
+        self.received_s = self.answered_s = None
 
     def stop(self, time_s: float) -> None:
-        self.stop_handling(time_s)
+        """Account for what has not ended yet."""
+        self.stop_handling(time_s if self.answered_s is None else self.answered_s)
         if self.started_s is not None:
             self.lived_s += time_s - self.started_s
             self.started_s = None
 
     def usage(self) -> Usage:
+        """The result, once it is stopped."""
         # Jobs of a hook, such as `on_start`, are at work while no message is handled.
         handling_s = max(self.busy_s, self.handling_s)
         return Usage(self.busy_s, handling_s - self.busy_s, max(0.0, self.lived_s - handling_s))
+
+
+_TAKES: Final[Mapping[str, Callable[[Account, TraceEvent], object]]] = {
+    "start": Account.start,
+    "receive": Account.receive,
+    "reply": Account.answer,
+    "drop": Account.answer,
+    "done": Account.done,
+    "job_end": lambda account, event: account.job_end(JobTimes.of(event)),
+    "end": Account.end,
+}
 
 
 def usage(events: Iterable[TraceEvent]) -> dict[str, Usage]:
@@ -98,15 +142,17 @@ def usage(events: Iterable[TraceEvent]) -> dict[str, Usage]:
     Args:
         events: in the order of their times, as `Tracer.events` and `read_trace` give them.
     """
-    accounts: dict[str, _Account] = {}
+    accounts: dict[str, Account] = {}
     time_s = 0.0
     for event in events:
         time_s = event.time_s
         if not event.incarnation:
             continue  # code outside the tree
         if event.actor not in accounts:
-            accounts[event.actor] = _Account(started_s=time_s)
-        accounts[event.actor].take(event)
+            accounts[event.actor] = Account(started_s=time_s)
+        take = _TAKES.get(event.kind)
+        if take is not None:
+            take(accounts[event.actor], event)
     for account in accounts.values():
         account.stop(time_s)
     return {actor: account.usage() for actor, account in accounts.items()}
