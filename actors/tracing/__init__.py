@@ -8,6 +8,7 @@ from actors.tracing.payloads import ArrayDigest, Fields, Payload, pack_arguments
 from actors.tracing.reading import Trace, read_trace
 from actors.tracing.tracer import Sink, Tracer
 from actors.tracing.usage import JobTimes, Usage, usage
+from actors.tracing.why import Why, why
 
 __all__ = [
     "EVENT_KINDS",
@@ -24,10 +25,12 @@ __all__ = [
     "TraceQueryError",
     "Tracer",
     "Usage",
+    "Why",
     "open_tracer",
     "pack_arguments",
     "pack_payload",
     "read_payload",
     "read_trace",
     "usage",
+    "why",
 ]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from actors.tracing.events import TraceEvent
     from actors.tracing.evidence import Evidence, Message
 
-__all__ = ["LINKS_MAX", "Below", "Link", "chain", "doing_now", "job_words"]
+__all__ = ["LINKS_MAX", "Below", "Link", "chain", "held_up", "job_words"]
 
 LINKS_MAX: Final = 32
 # A loop that was blocked for this part of a wait is what the wait came to nothing for.
@@ -31,9 +31,9 @@ REFUSALS: Final = frozenset(
     | {"SpawnOutsideParent", "SystemClosed", "JobsExhausted", "IllegalTransition"}
 )
 ORDERLY_ENDS: Final = ("stopped", "shutdown")
-_PROGRESS: Final = re.compile(r"progress: (.*?)(?=, at \S+:\d+|$)")
+_PROGRESS: Final = re.compile(r"progress: (.*?)(?=[;,] at \S+:\d+ in |$)")
 _PLACE: Final = re.compile(r"at (\S+:\d+ in \S+)")
-_AFTER: Final = re.compile(r"left behind after (\S+ s)")
+_AFTER: Final = re.compile(r"left behind after (\S+) s")
 _LOST: Final = re.compile(r"(/[^\s:]+) is lost")
 _GONE: Final = re.compile(r"(/[^\s:]+) is (?:gone|stopping|down)")
 
@@ -120,7 +120,7 @@ def job_words(name: str, actor: str, job_end: TraceEvent | None, lasted_s: float
         return f"{who} took {seconds(lasted_s)}"
     after = _AFTER.search(job_end.detail)
     progress, place = _PROGRESS.search(job_end.detail), _PLACE.search(job_end.detail)
-    words = f"{who} was abandoned after {after[1] if after else seconds(lasted_s)}"
+    words = f"{who} was abandoned after {seconds(float(after[1]) if after else lasted_s)}"
     if progress is not None:
         words += f"; its last progress: {progress[1]}"
     if place is not None:
@@ -225,7 +225,8 @@ def _error(evidence: Evidence, below: Below) -> Link:
         cause = _cause_of(evidence, error)
         return Link(refused, "refused", error.actor, error, error.msg_id, error.type, below=cause)
     cause = _cause_of(evidence, error)
-    said = f": {clipped(error.detail)}" if error.detail and (cause is None or not _only_passed_on(error)) else ""
+    said = clipped(error.detail.removeprefix(f"{error.type}: "))
+    said = f": {said}" if said and (cause is None or not _only_passed_on(error)) else ""
     text = f"{error.actor} failed with {error.type}{said} while handling {name}"
     if not error.msg_id:
         text = f"{error.actor} failed with {error.type}{said}"
@@ -421,7 +422,7 @@ def _busy(evidence: Evidence, below: Below, last: TraceEvent, *, unread: bool) -
     actor, at = below.actor, below.at
     lasted_s = at.time_s - last.time_s
     waits = [wait for wait in evidence.open_waits(at, actor) if wait.incarnation == last.incarnation]
-    cause = _longest(evidence, waits, at)
+    cause = held_up(evidence, waits, at)
     name = message_name(last.msg_id, last.type) if last.kind == "receive" else "its start"
     if not unread and cause is not None:
         return Link("", "", actor, below=cause)
@@ -435,7 +436,7 @@ def _busy(evidence: Evidence, below: Below, last: TraceEvent, *, unread: bool) -
     )  # fmt: skip
 
 
-def _longest(evidence: Evidence, waits: list[TraceEvent], at: Moment) -> Below | None:
+def held_up(evidence: Evidence, waits: list[TraceEvent], at: Moment) -> Below | None:
     """Of the waits of one actor the one that held it up: a job before an answer, begun before queued."""
     if not waits:
         return None
@@ -450,9 +451,33 @@ def _longest(evidence: Evidence, waits: list[TraceEvent], at: Moment) -> Below |
     return Below("wait", at, held.actor, held, held.wait_id)
 
 
-def doing_now(evidence: Evidence, actor: str) -> Below:
-    """What an actor does at the end of the trace."""
-    return Below("doing", evidence.end, actor)
+def _shown(evidence: Evidence, below: Below) -> Link:
+    """Something with which nothing is wrong, or of which the trace does not know what it follows from."""
+    event, message = below.event, evidence.message(below.number)
+    assert event is not None
+    if event.kind == "state":
+        error = evidence.next_of(below.at, event.actor, "error", "receive")
+        cause = Below.of(error) if error is not None and error.kind == "error" else None
+        return Link(f"{event.actor} is {event.type}: {clipped(event.detail)}", "failed", event.actor, event, below=cause)
+    if not message.known:
+        return Link(f"{event.actor} {event.kind}: {clipped(event.detail)}", "unknown", event.actor, event)
+    name = f"{message_name(message.number, message.tag)} from {message.sender} to {message.receiver}"
+    ended = message.done or message.reply
+    if ended is None or message.receive is None:
+        return Link(f"{name} shows no trouble in this trace", "well", event.actor, event, message.number)
+    took = seconds(ended.time_s - message.receive.time_s)
+    return Link(f"{name} went well: it was handled in {took}", "well", event.actor, event, message.number, message.tag)
+
+
+def _under_way(evidence: Evidence, below: Below) -> Link:
+    """A message that nobody waits for and that is not done at the end."""
+    message = evidence.message(below.number)
+    since_s = message.since_s if message.since_s is not None else below.at.time_s
+    stands = "is being handled" if message.receive is not None else "has not been read"
+    what = f"{message_name(message.number, message.tag)} from {message.sender} to {message.receiver}"
+    text = f"{what} {stands}, {seconds(below.at.time_s - since_s)} after it was sent"
+    cause = Below("doing", below.at, message.receiver, below.event, message.number)
+    return Link(text, "waiting", message.sender, below.event, message.number, message.tag, below=cause)
 
 
 EXPLAIN: Final[Mapping[str, Callable[[Evidence, Below], Link]]] = {
@@ -465,4 +490,6 @@ EXPLAIN: Final[Mapping[str, Callable[[Evidence, Below], Link]]] = {
     "refuse": _refuse,
     "full": _full,
     "doing": _doing,
+    "shown": _shown,
+    "underway": _under_way,
 }

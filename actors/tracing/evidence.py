@@ -1,6 +1,6 @@
 """What a trace says of one message, one wait or one actor at one moment; looked up, never read as a whole.
 
-Every look is bounded by `LOOKS_MAX` events, so that a chain of causes in a trace of a million events needs
+Every look is bounded by a number of events, so that a chain of causes in a trace of a million events needs
 only the blocks around it. What lies further back counts as not in the trace.
 """
 
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["SOON_S", "Evidence", "Message", "Moment", "failed"]
 
 LOOKS_MAX: Final = 30_000
+OWN_LOOKS_MAX: Final = 100_000
 # What an expiry brings to an end ends within this time: the timer fires once for all that is due.
 SOON_S: Final = 0.005
-# After the end of a message's handler, whatever else belongs to the message follows within so many events.
-TAIL_EVENTS: Final = 64
 OWN_KINDS: Final = (
     "send", "receive", "done", "error", "reply", "drop", "refuse", "full", "wait", "wait_end",
 )  # fmt: skip
@@ -144,23 +143,10 @@ class Evidence:
         return self._messages[number]
 
     def _gather(self, message: Message) -> None:
-        tail = TAIL_EVENTS
-        for event in self._about(message.number, backwards=True):
-            if message.number in {event.msg_id, event.wait_id}:
-                message.take(event)
-            tail -= message.done is not None
-            if not tail:
-                break
-        if message.send is not None or message.receive is not None:
-            return
-        for event in self._about(message.number, backwards=False):  # it has lasted long: its beginning
-            if message.number in {event.msg_id, event.wait_id}:
-                message.take(event)
-            elif message.known:
-                break
-
-    def _about(self, number: int, *, backwards: bool) -> Iterator[TraceEvent]:
-        return self.trace.select(about={number}, kinds=OWN_KINDS, backwards=backwards, looks_max=LOOKS_MAX)
+        for event in self.trace.select(
+            own={message.number}, kinds=OWN_KINDS, backwards=True, looks_max=OWN_LOOKS_MAX
+        ):
+            message.take(event)
 
     def before(self, at: Moment, actors: Collection[str], kinds: Collection[str]) -> Iterator[TraceEvent]:
         """Events of these actors before a moment, the newest first."""

@@ -1,0 +1,179 @@
+"""Why: the chain of causes in words, from a symptom to its root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from actors.tracing.causes import chain
+from actors.tracing.evidence import Evidence
+from actors.tracing.hints import hints_for
+from actors.tracing.symptoms import find
+from actors.tracing.words import message_name, tell_event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actors.tracing.causes import Below, Link
+    from actors.tracing.events import TraceEvent
+    from actors.tracing.hints import Hint
+    from actors.tracing.reading import Trace
+
+__all__ = ["Asked", "Why", "why"]
+
+# A sentence of more clauses than this loses those in the middle; the links have them all.
+CLAUSES_MAX: Final = 5
+ASKED_MAX: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """On whose behalf something was done: one message on the way up.
+
+    Attributes:
+        msg_id: its number.
+        type: its tag.
+        sender: who sent it.
+        receiver: to whom.
+        event: its `send`, None when that is older than the trace.
+    """
+
+    msg_id: int
+    type: str
+    sender: str
+    receiver: str
+    event: TraceEvent | None
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """The answer to "why".
+
+    Attributes:
+        symptom: what was asked about.
+        links: from the symptom to its root.
+        asked: from the symptom up to the message from outside, the nearest first.
+        hints: what is known of such a pattern.
+        begin_s: the time from which the times of the evidence are counted.
+    """
+
+    symptom: str
+    links: tuple[Link, ...]
+    asked: tuple[Asked, ...]
+    hints: tuple[Hint, ...]
+    begin_s: float
+
+    @property
+    def root(self) -> Link:
+        """What everything else follows from."""
+        return self.links[-1]
+
+    @property
+    def sentence(self) -> str:
+        """The whole chain."""
+        clauses = [link.text for link in self.links]
+        if len(clauses) > CLAUSES_MAX:
+            left_out = len(clauses) - CLAUSES_MAX + 1
+            clauses = [*clauses[:2], f"of {left_out} more links below", *clauses[2 + left_out :]]
+        return " because ".join(clauses)
+
+    @property
+    def evidence(self) -> tuple[TraceEvent, ...]:
+        """The events that show it, in the order of their times."""
+        events = [asked.event for asked in reversed(self.asked)] + [link.event for link in self.links]
+        return tuple(sorted(filter(None, dict.fromkeys(events)), key=lambda event: event.time_s))
+
+    def lines(self) -> list[str]:
+        """The sentence, hints, on whose behalf it was, then the links if they are many, and the events."""
+        lines = [self.sentence, *(f"hint: {hint.text}" for hint in self.hints)]
+        lines += [_asked_words(self.asked)] if self.asked else []
+        if len(self.links) > CLAUSES_MAX:
+            lines += ["the links:", *(f"  {n}. {link.text}" for n, link in enumerate(self.links, 1))]
+        events = [event._replace(time_s=event.time_s - self.begin_s) for event in self.evidence]
+        return [*lines, "the events, in seconds from the beginning of the trace:", *map(tell_event, events)]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same for programs; times are those of the trace."""
+        return {
+            "symptom": self.symptom,
+            "sentence": self.sentence,
+            "root": _link_dict(self.root),
+            "links": [_link_dict(link) for link in self.links],
+            "asked": [
+                {
+                    "msg_id": asked.msg_id,
+                    "type": asked.type,
+                    "sender": asked.sender,
+                    "receiver": asked.receiver,
+                    "event": _event_dict(asked.event),
+                }
+                for asked in self.asked
+            ],
+            "hints": [{"name": hint.name, "text": hint.text} for hint in self.hints],
+        }
+
+
+def why(trace: Trace, symptom: str) -> Why:
+    """The chain of causes from a symptom to its root.
+
+    Only the parts of a file are read that are around the chain. What lies further apart than some ten
+    thousand events, and what the trace has lost, is not found; the chain ends there.
+
+    Args:
+        trace: of the run.
+        symptom: number of a message (`41` or `#41`); path of an actor or the end of it, which asks about its
+            last trouble or, when it has none, about what it does at the end; class of an error or part of its
+            text, which asks about the newest.
+
+    Raises:
+        TraceQueryError: the trace has no such thing; the text says what there is.
+    """
+    evidence = Evidence(trace)
+    below = find(evidence, symptom)
+    links = tuple(chain(evidence, below))
+    return Why(symptom, links, tuple(_asked(evidence, below)), hints_for(evidence, links), trace.begin_s)
+
+
+def _asked(evidence: Evidence, below: Below) -> list[Asked]:
+    """The messages above a symptom, the nearest first."""
+    event = below.event
+    number = 0
+    if event is not None:
+        # A wait belongs to the message that was being handled; the message that it waits for is below.
+        number = event.cause_id if event.kind in {"wait", "wait_end", "refuse", "full"} else event.msg_id
+        number = number or event.cause_id
+    elif (last := evidence.handling(below.at, below.actor)) is not None and last.kind == "receive":
+        number = last.msg_id
+    asked: list[Asked] = []
+    while number and len(asked) < ASKED_MAX and number not in {each.msg_id for each in asked}:
+        message = evidence.message(number)
+        if not message.known:
+            break
+        asked.append(Asked(number, message.tag, message.sender, message.receiver, message.send))
+        number = message.send.cause_id if message.send is not None else 0
+    return asked
+
+
+def _asked_words(asked: Sequence[Asked]) -> str:
+    """Who wanted it, from the nearest up."""
+    clauses = [
+        f"{message_name(each.msg_id, each.type)} from {each.sender} to {each.receiver}" for each in asked
+    ]
+    return "on behalf of " + ", sent while handling ".join(clauses)
+
+
+def _link_dict(link: Link) -> dict[str, Any]:
+    return {
+        "text": link.text,
+        "kind": link.kind,
+        "actor": link.actor,
+        "msg_id": link.msg_id,
+        "type": link.type,
+        "event": _event_dict(link.event),
+    }
+
+
+def _event_dict(event: TraceEvent | None) -> dict[str, Any] | None:
+    if event is None:
+        return None
+    return {name: value for name, value in event._asdict().items() if name != "payload"}
