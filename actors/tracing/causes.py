@@ -33,7 +33,6 @@ REFUSALS: Final = frozenset(
 ORDERLY_ENDS: Final = ("stopped", "shutdown")
 _PROGRESS: Final = re.compile(r"progress: (.*?)(?=[;,] at \S+:\d+ in |$)")
 _PLACE: Final = re.compile(r"at (\S+:\d+ in \S+)")
-_AFTER: Final = re.compile(r"left behind after (\S+) s")
 _LOST: Final = re.compile(r"(/[^\s:]+) is lost")
 _GONE: Final = re.compile(r"(/[^\s:]+) is (?:gone|stopping|down)")
 
@@ -118,9 +117,8 @@ def job_words(name: str, actor: str, job_end: TraceEvent | None, lasted_s: float
         return f"{who} was never begun in {seconds(lasted_s)}: no thread was free"
     if not job_end.detail.startswith("left behind"):
         return f"{who} took {seconds(lasted_s)}"
-    after = _AFTER.search(job_end.detail)
     progress, place = _PROGRESS.search(job_end.detail), _PLACE.search(job_end.detail)
-    words = f"{who} was abandoned after {seconds(float(after[1]) if after else lasted_s)}"
+    words = f"{who} was abandoned after {seconds(lasted_s)}"
     if progress is not None:
         words += f"; its last progress: {progress[1]}"
     if place is not None:

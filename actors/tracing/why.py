@@ -9,7 +9,7 @@ from actors.tracing.causes import chain
 from actors.tracing.evidence import Evidence
 from actors.tracing.hints import hints_for
 from actors.tracing.symptoms import find
-from actors.tracing.words import message_name, tell_event
+from actors.tracing.words import event_dict, message_name, tell_event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,13 +54,15 @@ class Why:
         links: from the symptom to its root.
         asked: from the symptom up to the message from outside, the nearest first.
         hints: what is known of such a pattern.
-        begin_s: the time from which the times of the evidence are counted.
+        evidence: the events that show it, in the order of their times.
+        begin_s: the time from which those are counted for people.
     """
 
     symptom: str
     links: tuple[Link, ...]
     asked: tuple[Asked, ...]
     hints: tuple[Hint, ...]
+    evidence: tuple[TraceEvent, ...]
     begin_s: float
 
     @property
@@ -76,12 +78,6 @@ class Why:
             left_out = len(clauses) - CLAUSES_MAX + 1
             clauses = [*clauses[:2], f"of {left_out} more links below", *clauses[2 + left_out :]]
         return " because ".join(clauses)
-
-    @property
-    def evidence(self) -> tuple[TraceEvent, ...]:
-        """The events that show it, in the order of their times."""
-        events = [asked.event for asked in reversed(self.asked)] + [link.event for link in self.links]
-        return tuple(sorted(filter(None, dict.fromkeys(events)), key=lambda event: event.time_s))
 
     def lines(self) -> list[str]:
         """The sentence, hints, on whose behalf it was, then the links if they are many, and the events."""
@@ -105,11 +101,12 @@ class Why:
                     "type": asked.type,
                     "sender": asked.sender,
                     "receiver": asked.receiver,
-                    "event": _event_dict(asked.event),
+                    "event": event_dict(asked.event),
                 }
                 for asked in self.asked
             ],
             "hints": [{"name": hint.name, "text": hint.text} for hint in self.hints],
+            "evidence": [event_dict(event) for event in self.evidence],
         }
 
 
@@ -131,7 +128,20 @@ def why(trace: Trace, symptom: str) -> Why:
     evidence = Evidence(trace)
     below = find(evidence, symptom)
     links = tuple(chain(evidence, below))
-    return Why(symptom, links, tuple(_asked(evidence, below)), hints_for(evidence, links), trace.begin_s)
+    asked = tuple(_asked(evidence, below))
+    hints = hints_for(evidence, links)
+    return Why(symptom, links, asked, hints, _events(evidence, links, asked), trace.begin_s)
+
+
+def _events(
+    evidence: Evidence, links: Sequence[Link], asked: Sequence[Asked]
+) -> tuple[TraceEvent, ...]:
+    """The events of the links and of the messages in them, the oldest first."""
+    events: list[TraceEvent | None] = [each.event for each in reversed(asked)]
+    for link in reversed(links):
+        message = evidence.message(link.msg_id)
+        events += [message.send, message.receive, link.event]
+    return tuple(sorted(filter(None, dict.fromkeys(events)), key=lambda event: event.time_s))
 
 
 def _asked(evidence: Evidence, below: Below) -> list[Asked]:
@@ -169,11 +179,5 @@ def _link_dict(link: Link) -> dict[str, Any]:
         "actor": link.actor,
         "msg_id": link.msg_id,
         "type": link.type,
-        "event": _event_dict(link.event),
+        "event": event_dict(link.event),
     }
-
-
-def _event_dict(event: TraceEvent | None) -> dict[str, Any] | None:
-    if event is None:
-        return None
-    return {name: value for name, value in event._asdict().items() if name != "payload"}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from actors.tracing.events import TraceEvent
 
-__all__ = ["PHRASES", "clipped", "message_name", "seconds", "tell_event"]
+__all__ = ["PHRASES", "clipped", "event_dict", "message_name", "seconds", "tell_event"]
 
 TEXT_CHARS_MAX: Final = 200
+ROUGH_FROM_S: Final = 10
 
 PHRASES: Final[Mapping[str, str]] = {
     "send": "sends {type} to {detail}",
@@ -51,7 +52,7 @@ def tell_event(event: TraceEvent) -> str:
 
 def seconds(duration_s: float) -> str:
     """A duration that can be read: one decimal from ten seconds on, three digits below."""
-    return f"{duration_s:.1f} s" if duration_s >= 10 else f"{duration_s:.3g} s"
+    return f"{duration_s:.1f} s" if duration_s >= ROUGH_FROM_S else f"{duration_s:.3g} s"
 
 
 def message_name(msg_id: int, tag: str) -> str:
@@ -63,3 +64,10 @@ def clipped(text: str, chars_max: int = TEXT_CHARS_MAX) -> str:
     """The first line of a text, not longer than that."""
     line = text.partition("\n")[0].strip()
     return line if len(line) <= chars_max else f"{line[: chars_max - 3]}..."
+
+
+def event_dict(event: TraceEvent | None) -> dict[str, Any] | None:
+    """An event for programs, without its payload."""
+    if event is None:
+        return None
+    return {name: value for name, value in event._asdict().items() if name != "payload"}
