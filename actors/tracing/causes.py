@@ -7,10 +7,10 @@ them. All are pure: evidence in, a link out.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from actors.tracing.evidence import Moment, blocked_s, failed
+from actors.tracing.evidence import SOON_S, Moment, blocked_s, failed
 from actors.tracing.words import clipped, message_name, seconds
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ REFUSALS: Final = frozenset(
     {"WrongState", "NotHandled", "MailboxFull", "UpwardAsk", "InsideTree", "WaitCycle", "Refused"}
     | {"SpawnOutsideParent", "SystemClosed", "JobsExhausted", "IllegalTransition"}
 )
+# With these an actor refuses what it is sent; the others are refused to whoever sends.
+BY_CONTRACT: Final = frozenset({"WrongState", "NotHandled"})
 ORDERLY_ENDS: Final = ("stopped", "shutdown")
 _PROGRESS: Final = re.compile(r"progress: (.*?)(?=[;,] at \S+:\d+ in |$)")
 _PLACE: Final = re.compile(r"at (\S+:\d+ in \S+)")
@@ -218,7 +220,7 @@ def _error(evidence: Evidence, below: Below) -> Link:
     message = evidence.message(error.msg_id)
     tag = message.tag
     name = message_name(error.msg_id, tag) if error.msg_id else "a hook"
-    if error.type in REFUSALS and error.msg_id and error.actor in error.detail:
+    if error.type in BY_CONTRACT and error.msg_id and error.detail.startswith(f"{error.actor} "):
         refused = f"{error.actor} refused {name} with {error.type}: {clipped(error.detail)}"
         cause = _cause_of(evidence, error)
         return Link(refused, "refused", error.actor, error, error.msg_id, error.type, below=cause)
@@ -332,7 +334,7 @@ def _refuse(evidence: Evidence, below: Below) -> Link:
     if gone is not None:
         ended = evidence.latest(at, gone[1], "end")
         cause = Below.of(ended) if ended is not None else None
-    text = f"{refuse.actor} was refused {refuse.type}: {clipped(refuse.detail)}"
+    text = f"{refuse.actor} was refused {refuse.type or 'to wait'}: {clipped(refuse.detail)}"
     receiver = gone[1] if gone is not None else ""
     return Link(
         text, "refused", refuse.actor, refuse, refuse.cause_id, refuse.type, receiver=receiver, below=cause
@@ -382,6 +384,8 @@ def _doing(evidence: Evidence, below: Below) -> Link:
     if message.full is not None and message.receive is None and below.event is not message.full:
         return _full(evidence, Below.of(message.full))
     last = evidence.handling(at, actor)
+    if last is not None and (cut := _just_cut_off(evidence, last, at)) is not None:
+        below, at, last = replace(below, at=Moment.of(last)), Moment.of(last), cut
     if last is None:
         return Link(f"nothing is known of {actor} at that time", "unknown", actor)
     if last.kind in {"end", "restart"}:
@@ -393,13 +397,23 @@ def _doing(evidence: Evidence, below: Below) -> Link:
     return _busy(evidence, below, last, unread=unread and last.msg_id != message.number)
 
 
+def _just_cut_off(evidence: Evidence, last: TraceEvent, at: Moment) -> TraceEvent | None:
+    """The beginning of a handler that ended just now without an answer: with the wait for it, not before."""
+    if last.kind != "done" or last.time_s < at.time_s - SOON_S:
+        return None
+    message = evidence.message(last.msg_id)
+    return message.receive if message.drop is not None and message.reply is None else None
+
+
 def _blocked(evidence: Evidence, since_s: float, until_s: float) -> Link | None:
     found = evidence.blocked_during(since_s, until_s)
     if found is None:
         return None
     event, overlap_s = found
-    if overlap_s < BLOCKED_SHARE * (until_s - since_s):
-        return None
+    return _held_loop(event) if overlap_s >= BLOCKED_SHARE * (until_s - since_s) else None
+
+
+def _held_loop(event: TraceEvent) -> Link:
     place = _PLACE.search(event.detail)
     where = f" at {place[1]}" if place is not None else ""
     text = f"{event.actor} blocked the event loop for {seconds(blocked_s(event))}{where}"
@@ -407,9 +421,9 @@ def _blocked(evidence: Evidence, since_s: float, until_s: float) -> Link | None:
 
 
 def _idle(actor: str, at: Moment, last: TraceEvent, message: Message, *, unread: bool) -> Link:
-    idle = f"{actor} had nothing to do since {seconds(at.time_s - last.time_s)}"
+    idle = f"{actor} had been idle for {seconds(at.time_s - last.time_s)}"
     if last.kind == "start":
-        idle = f"{actor} had started {seconds(at.time_s - last.time_s)} before, and done nothing"
+        idle += " since its start"
     if unread:
         idle += f", and had not read {message_name(message.number, message.tag)}"
     return Link(idle, "idle", actor, last, last.msg_id, last.type)
@@ -453,6 +467,8 @@ def _shown(evidence: Evidence, below: Below) -> Link:
     """Something with which nothing is wrong, or of which the trace does not know what it follows from."""
     event, message = below.event, evidence.message(below.number)
     assert event is not None
+    if event.kind == "blocked":
+        return _held_loop(event)
     if event.kind == "state":
         error = evidence.next_of(below.at, event.actor, "error", "receive")
         cause = Below.of(error) if error is not None and error.kind == "error" else None

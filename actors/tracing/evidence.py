@@ -28,7 +28,7 @@ FAILURE_TAG: Final = "actors.failure"
 
 
 class Moment(NamedTuple):
-    """A place in a trace: just before or just after an event, or a time when there is no such event."""
+    """A place in a trace: that of an event; without one, behind all events of that time."""
 
     time_s: float
     event: TraceEvent | None = None
@@ -161,7 +161,7 @@ class Evidence:
     ) -> Iterator[TraceEvent]:
         # At one time there may be many events, above all in virtual time: the moment's own tells which of
         # them are on the wanted side, so it must be among those that are looked at.
-        wanted_actors, wanted_kinds, passed = set(actors), set(kinds), at.event is None
+        wanted_actors, wanted_kinds, passed = set(actors), set(kinds), at.event is None and backwards
         own = at.event
         for event in self.trace.select(
             actors=wanted_actors | ({own.actor} if own else set()),

@@ -115,12 +115,12 @@ def _wrong_state(case: Case) -> str:
     link = case.first("refused")
     if link is None or link.type != "WrongState" or link.event is None:
         return ""
-    taken = re.search(r"only in (.+)$", link.event.detail)
+    found = re.search(r" is (\S+) and takes \S+ only in (.+)$", link.event.detail)
+    if found is None:
+        return ""
     moved = case.evidence.latest(Moment.of(link.event), link.actor, "state", "start")
-    state = link.event.state or (moved.type if moved is not None and moved.kind == "state" else "idle(0)")
     since = f" for {seconds(link.event.time_s - moved.time_s)}" if moved is not None else ""
-    states = f" and the message is taken only in {taken[1]}" if taken is not None else ""
-    return f"{link.actor} had been {state}{since}{states}"
+    return f"{link.actor} had been {found[1]}{since} and the message is taken only in {found[2]}"
 
 
 def _lost_child(case: Case) -> str:
@@ -250,10 +250,12 @@ def _mailbox_fills(case: Case) -> str:
     fulls = [event for event in case.near if event.kind == "full" and event.detail.startswith(f"{receiver} ")]
     if link.kind != "full" and not fulls:
         return ""
-    sent = [event for event in case.near if event.kind == "send" and event.detail == receiver]
+    until_s = (fulls[-1] if link.event is None else link.event).time_s
+    until = [event for event in case.near if event.time_s <= until_s]
+    sent = [event for event in until if event.kind == "send" and event.detail == receiver]
     begun: dict[int, float] = {}
     took_s = []
-    for event in case.near:
+    for event in until:
         if event.actor == receiver and event.kind == "receive":
             begun[event.msg_id] = event.time_s
         elif event.actor == receiver and event.kind == "done" and event.msg_id in begun:

@@ -127,7 +127,9 @@ def _is_trouble(event: TraceEvent) -> bool:
         return not event.detail.startswith(ORDERLY)
     if event.kind == "wait_end":
         return failed(event) and event.detail != "given up"
-    return event.kind != "job_end"
+    if event.kind == "drop":  # what is left unread at an end is no trouble of its own
+        return event.detail not in {"actor ended", "actor stopping"}
+    return event.kind != "job_end" or event.detail.startswith("left behind")
 
 
 def _error_with(trace: Trace, text: str) -> TraceEvent | None:
@@ -146,7 +148,7 @@ def _with(trace: Trace, text: str, kinds: tuple[str, ...]) -> Iterator[TraceEven
             continue
         if event.kind == "job_end" and event.detail.startswith("queued "):
             continue  # one that went well
-        if wanted in event.type.casefold() or wanted in event.detail.casefold():
+        if wanted == event.kind or wanted in event.type.casefold() or wanted in event.detail.casefold():
             yield event
 
 

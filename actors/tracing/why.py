@@ -24,6 +24,7 @@ __all__ = ["Asked", "Why", "why"]
 # A sentence of more clauses than this loses those in the middle; the links have them all.
 CLAUSES_MAX: Final = 5
 ASKED_MAX: Final = 32
+BEGINNINGS: Final = frozenset({"send", "receive", "wait", "job", "start"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,14 @@ def _events(
     for link in reversed(links):
         message = evidence.message(link.msg_id)
         events += [message.send, message.receive, link.event]
-    return tuple(sorted(filter(None, dict.fromkeys(events)), key=lambda event: event.time_s))
+    return tuple(sorted(filter(None, dict.fromkeys(events)), key=_place))
+
+
+def _place(event: TraceEvent) -> tuple[float, bool, int]:
+    """Where an event belongs among others of its time: what causes before what it causes, then the ends."""
+    number = event.msg_id or event.wait_id or event.cause_id
+    begins = event.kind in BEGINNINGS
+    return event.time_s, not begins, number if begins else -number
 
 
 def _asked(evidence: Evidence, below: Below) -> list[Asked]:

@@ -13,6 +13,7 @@ __all__ = ["PHRASES", "clipped", "event_dict", "message_name", "seconds", "tell_
 
 TEXT_CHARS_MAX: Final = 200
 ROUGH_FROM_S: Final = 10
+FINE_BELOW_S: Final = 0.001
 
 PHRASES: Final[Mapping[str, str]] = {
     "send": "sends {type} to {detail}",
@@ -51,7 +52,9 @@ def tell_event(event: TraceEvent) -> str:
 
 
 def seconds(duration_s: float) -> str:
-    """A duration that can be read: one decimal from ten seconds on, three digits below."""
+    """A duration that can be read: one decimal from ten seconds on, three digits below, then milliseconds."""
+    if 0 < duration_s < FINE_BELOW_S:
+        return f"{duration_s * 1e3:.2g} ms"
     return f"{duration_s:.1f} s" if duration_s >= ROUGH_FROM_S else f"{duration_s:.3g} s"
 
 
