@@ -226,14 +226,17 @@ def _error(evidence: Evidence, below: Below) -> Link:
         return Link(refused, "refused", error.actor, error, error.msg_id, error.type, below=cause)
     cause = _cause_of(evidence, error)
     said = clipped(error.detail.removeprefix(f"{error.type}: "))
-    said = f": {said}" if said and (cause is None or not _only_passed_on(error)) else ""
+    said = f": {said}" if said and (cause is None or not _only_passed_on(error, cause)) else ""
     text = f"{error.actor} failed with {error.type}{said} while handling {name}"
     if not error.msg_id:
         text = f"{error.actor} failed with {error.type}{said}"
     return Link(text, "failed", error.actor, error, error.msg_id, error.type, below=cause)
 
 
-def _only_passed_on(error: TraceEvent) -> bool:
+def _only_passed_on(error: TraceEvent, cause: Below) -> bool:
+    """Whether an error says nothing that the link below does not say."""
+    if cause.event is not None and error.detail in cause.event.detail:
+        return True
     return error.type in PASSED_ON and not error.detail.startswith("epoch ")
 
 

@@ -12,7 +12,7 @@ from actors.tracing.symptoms import find
 from actors.tracing.words import event_dict, message_name, tell_event
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from actors.tracing.causes import Below, Link
     from actors.tracing.events import TraceEvent
@@ -74,7 +74,7 @@ class Why:
     @property
     def sentence(self) -> str:
         """The whole chain."""
-        clauses = [link.text for link in self.links]
+        clauses = [_clause(link, before) for link, before in zip(self.links, (None, *self.links), strict=False)]
         if len(clauses) > CLAUSES_MAX:
             left_out = len(clauses) - CLAUSES_MAX + 1
             clauses = [*clauses[:2], f"of {left_out} more links below", *clauses[2 + left_out :]]
@@ -111,6 +111,12 @@ class Why:
         }
 
 
+def _clause(link: Link, before: Link | None) -> str:
+    """A link in words; `it` is whom the one before was about."""
+    same = before is not None and before.actor == link.actor and before.text.startswith(link.actor)
+    return f"it{link.text.removeprefix(link.actor)}" if same and link.text.startswith(f"{link.actor} ") else link.text
+
+
 def why(trace: Trace, symptom: str) -> Why:
     """The chain of causes from a symptom to its root.
 
@@ -129,7 +135,7 @@ def why(trace: Trace, symptom: str) -> Why:
     evidence = Evidence(trace)
     below = find(evidence, symptom)
     links = tuple(chain(evidence, below))
-    asked = tuple(_asked(evidence, below))
+    asked = tuple(_asked(evidence, _handled(evidence, below, links)))
     hints = hints_for(evidence, links)
     return Why(symptom, links, asked, hints, _events(evidence, links, asked), trace.begin_s)
 
@@ -152,24 +158,26 @@ def _place(event: TraceEvent) -> tuple[float, bool, int]:
     return event.time_s, not begins, number if begins else -number
 
 
-def _asked(evidence: Evidence, below: Below) -> list[Asked]:
-    """The messages above a symptom, the nearest first."""
+def _handled(evidence: Evidence, below: Below, links: Sequence[Link]) -> int:
+    """The message that was being handled when a symptom showed, 0 for none."""
     event = below.event
-    number = 0
-    if event is not None:
-        # A wait belongs to the message that was being handled; the message that it waits for is below.
-        number = event.cause_id if event.kind in {"wait", "wait_end", "refuse", "full"} else event.msg_id
-        number = number or event.cause_id
-    elif (last := evidence.handling(below.at, below.actor)) is not None and last.kind == "receive":
-        number = last.msg_id
-    asked: list[Asked] = []
-    while number and len(asked) < ASKED_MAX and number not in {each.msg_id for each in asked}:
-        message = evidence.message(number)
-        if not message.known:
-            break
-        asked.append(Asked(number, message.tag, message.sender, message.receiver, message.send))
+    if event is None:
+        last = evidence.handling(below.at, below.actor)
+        return last.msg_id if last is not None and last.kind == "receive" else 0
+    if event.kind == "end":
+        return next((link.msg_id for link in links[:2] if link.kind in {"failed", "refused"}), 0)
+    if event.kind in {"wait", "wait_end", "refuse", "full"}:  # what these are about is below
+        return event.cause_id
+    return event.msg_id or event.cause_id
+
+
+def _asked(evidence: Evidence, number: int) -> Iterator[Asked]:
+    """A message and those above it, up to one from outside."""
+    seen: set[int] = set()
+    while number not in seen and len(seen) < ASKED_MAX and (message := evidence.message(number)).known:
+        seen.add(number)
+        yield Asked(number, message.tag, message.sender, message.receiver, message.send)
         number = message.send.cause_id if message.send is not None else 0
-    return asked
 
 
 def _asked_words(asked: Sequence[Asked]) -> str:

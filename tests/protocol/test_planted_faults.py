@@ -376,7 +376,7 @@ def test_a_message_in_the_wrong_state_is_named_with_both_states() -> None:
     control = run_virtual(lambda: train(""))
     for symptom in ("WrongState", "trainer", "trainee"):
         assert "refused" not in said(control, symptom)
-        assert "idle for" not in said(control, symptom)
+        assert "idle for 2 s and" not in said(control, symptom)
 
 
 async def hurry(last_timeout_s: float) -> Trace:
