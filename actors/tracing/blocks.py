@@ -6,8 +6,8 @@ A block is the MessagePack array
 
 `actors` have rows in it; `peers` are whom these name, and what else stands in that place; `kinds` are those
 that are not frequent; `messages` are the least and the greatest number of one; `causes` are all of them,
-`waits` those of rows that are not frequent. The data is the MessagePack array of the rows, deflated; `length` is
-that before, the checksum is a crc32 of what stands in the file. What is read is trusted in nothing.
+`waits` those of rows that are not frequent. The data is the MessagePack array of the rows, deflated; `length`
+is that before, the checksum is a crc32 of what stands in the file. What is read is trusted in nothing.
 """
 
 from __future__ import annotations

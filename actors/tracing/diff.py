@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from actors.tracing.words import event_dict, tell_event
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from actors.tracing.events import TraceEvent
     from actors.tracing.reading import Trace
@@ -124,10 +124,17 @@ class Difference:
 
     def _counted(self) -> list[str]:
         unlike = [f"   {actor}: {a} and {b}" for actor, (a, b) in self.counts.items() if a != b]
-        more = [f"   and {len(unlike) - SHOWN_ACTORS_MAX} actors more"] if len(unlike) > SHOWN_ACTORS_MAX else []
+        more = (
+            [f"   and {len(unlike) - SHOWN_ACTORS_MAX} actors more"] if len(unlike) > SHOWN_ACTORS_MAX else []
+        )
         shown = unlike[:SHOWN_ACTORS_MAX]
         strands = f"{self.partings} strands part in all" if self.partings > 1 else "nothing else parts"
-        return [strands, *(["events of an actor in A and in B, where they are not as many:"] * bool(shown)), *shown, *more]
+        return [
+            strands,
+            *(["events of an actor in A and in B, where they are not as many:"] * bool(shown)),
+            *shown,
+            *more,
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """The same for programs."""
@@ -151,8 +158,8 @@ class Difference:
 def diff(a: Trace, b: Trace, *, exact: bool = False, ignore: Collection[str] = ()) -> Difference:
     """Where two runs first part: the earliest of the first differences of their strands.
 
-    Compared are, within each strand: kind, life and type of the event, the other actor, the size of a message,
-    its payload if both traces have it, and the text of errors and ends without times.
+    Compared are, within each strand: kind, life and type of the event, the other actor, the size of a
+    message, its payload if both traces have it, and the text of errors and ends without times.
 
     Args:
         a: the first run.
@@ -230,7 +237,9 @@ def _first(
     pairs = itertools.zip_longest(mine, theirs)
     for index, (a, b) in enumerate(pairs):
         if a is None or b is None or not a.same(b):
-            when = min(_when(step, begin) for step, begin in zip((a, b), begin_s, strict=True) if step is not None)
+            when = min(
+                _when(step, begin) for step, begin in zip((a, b), begin_s, strict=True) if step is not None
+            )
             context = tuple(step.event for step in mine[max(0, index - CONTEXT_EVENTS) : index])
             events = a and a.event, b and b.event
             return when, Parting(*strand, index, *events, context, _fields(a, b))

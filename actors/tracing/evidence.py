@@ -248,6 +248,14 @@ class Evidence:
                 return event
         return None
 
+    def ends_awaited(self, end: TraceEvent) -> Iterator[TraceEvent]:
+        """Who waited for an actor to end, the newest first."""
+        for wait in self.trace.select(
+            kinds={"wait"}, until_s=end.time_s, backwards=True, looks_max=LOOKS_MAX
+        ):
+            if wait.type == end.actor and wait.detail == "its end":
+                yield wait
+
     def failed_below(self, error: TraceEvent) -> Iterator[TraceEvent]:
         """What went wrong in a handler before it failed, the newest first: waits, and what was refused."""
         for event in self.before(Moment.of(error), (error.actor,), ("wait_end", "refuse", "full", "receive")):

@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
@@ -18,11 +17,11 @@ from actors.tracing.usage import JobTimes
 from actors.tracing.words import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from actors.tracing.causes import Link
     from actors.tracing.events import TraceEvent
     from actors.tracing.evidence import Evidence
+    from actors.tracing.links import Link
 
 __all__ = ["Case", "Hint", "hints_for"]
 
@@ -108,7 +107,9 @@ def _wait_cycle(case: Case) -> str:
         return ""
     both = re.search(r"(/\S+) cannot wait for (/[^\s,:]+)", link.event.detail)
     who = f"{both[1]} and {both[2]}" if both is not None else link.actor
-    return f"waits point down: {who} could wait for each other for ever; whoever is below tells, and never asks"
+    return (
+        f"waits point down: {who} could wait for each other for ever; whoever is below tells, and never asks"
+    )
 
 
 def _wrong_state(case: Case) -> str:
@@ -173,7 +174,8 @@ def _deadline(case: Case) -> str:
         return ""
     return (
         f"the deadline was too short: message {link.msg_id} ({link.type}) was given {seconds(link.limit_s)} "
-        f"(timeout_s); the {len(took_s)} like it that were answered took {seconds(median(took_s))} at the median"
+        f"(timeout_s); the {len(took_s)} like it that were answered took {seconds(median(took_s))} at the "
+        "median"
     )
 
 
@@ -192,7 +194,15 @@ def _answer_times_s(case: Case, tag: str) -> list[float]:
 def _retry_storm(case: Case) -> str:
     """The same again and again, each time in vain."""
     for link in case.links:
-        if not link.type or link.kind not in {"expired", "given_up", "refused", "full", "dropped", "down", "failed"}:
+        if not link.type or link.kind not in {
+            "expired",
+            "given_up",
+            "refused",
+            "full",
+            "dropped",
+            "down",
+            "failed",
+        }:
             continue
         tag = _tag_of(case, link)
         tries = list(_tries(case, tag, link)) if tag else []
@@ -202,8 +212,8 @@ def _retry_storm(case: Case) -> str:
             sender, receiver = tries[-1][0].actor, tries[-1][0].detail
             to = f" to {receiver}" if tries[-1][0].kind == "send" else ""
             return (
-                f"a retry storm: {sender} sent {tag}{to} {len(tries)} times in {seconds(span_s)}, {vain} of them "
-                "in vain: what it asks for has not changed meanwhile"
+                f"a retry storm: {sender} sent {tag}{to} {len(tries)} times in {seconds(span_s)}, {vain} of "
+                "them in vain: what it asks for has not changed meanwhile"
             )
     return ""
 
@@ -243,34 +253,48 @@ def _outcomes(case: Case) -> tuple[set[int], set[int]]:
 
 def _mailbox_fills(case: Case) -> str:
     """More comes than is handled."""
-    link = case.first("full") or case.first("busy")
-    if link is None:
-        return ""
-    receiver = link.receiver if link.kind == "full" else link.actor
-    fulls = [event for event in case.near if event.kind == "full" and event.detail.startswith(f"{receiver} ")]
-    if link.kind != "full" and not fulls:
-        return ""
-    until_s = (fulls[-1] if link.event is None else link.event).time_s
+    receiver, until_s = _full_mailbox(case)
     until = [event for event in case.near if event.time_s <= until_s]
     sent = [event for event in until if event.kind == "send" and event.detail == receiver]
+    if not receiver or not sent:
+        return ""
+    took_s = _handling_times_s(until, receiver)
+    who = f", most of them from {Counter(event.actor for event in sent).most_common(1)[0][0]}"
+    each = f"; each takes it {seconds(median(took_s))}" if took_s else ""
+    span_s = until_s - sent[0].time_s
+    if not span_s:
+        return f"the mailbox of {receiver} fills: {len(sent)} messages come at once{who}{each}"
+    return (
+        f"the mailbox of {receiver} fills: {len(sent) / span_s:.3g} messages come a second{who}, and it "
+        f"handles {len(took_s) / span_s:.3g} a second{each}"
+    )
+
+
+def _full_mailbox(case: Case) -> tuple[str, float]:
+    """Whose mailbox had no room, and when; an empty name when there was room everywhere."""
+    link = case.first("full") or case.first("busy")
+    if link is None or link.event is None:
+        return "", 0.0
+    if link.kind == "full":
+        return link.receiver, link.event.time_s
+    found = [
+        event.time_s
+        for event in case.near
+        if event.kind == "full" and event.detail.startswith(f"{link.actor} ") and event.time_s <= case.time_s
+    ]
+    return (link.actor, found[-1]) if found else ("", 0.0)
+
+
+def _handling_times_s(events: Sequence[TraceEvent], actor: str) -> list[float]:
+    """How long an actor's handlers took."""
     begun: dict[int, float] = {}
     took_s = []
-    for event in until:
-        if event.actor == receiver and event.kind == "receive":
+    for event in events:
+        if event.actor == actor and event.kind == "receive":
             begun[event.msg_id] = event.time_s
-        elif event.actor == receiver and event.kind == "done" and event.msg_id in begun:
-            took_s.append(event.time_s - begun[event.msg_id])
-    times_s = sorted(chain((event.time_s for event in sent), begun.values()))
-    span_s = times_s[-1] - times_s[0] if times_s else 0.0
-    senders = Counter(event.actor for event in sent).most_common(1)
-    who = f", most of them from {senders[0][0]}" if senders else ""
-    each = f"; each takes it {seconds(median(took_s))}" if took_s else ""
-    if not span_s:
-        return f"the mailbox of {receiver} fills: {len(sent)} messages came at once{who}{each}"
-    return (
-        f"the mailbox of {receiver} fills: {len(sent) / span_s:.3g} messages come a second{who}, and it handles "
-        f"{len(took_s) / span_s:.3g} a second{each}"
-    )
+        elif event.actor == actor and event.kind == "done" and event.msg_id in begun:
+            took_s.append(event.time_s - begun.pop(event.msg_id))
+    return took_s
 
 
 HINTS: Final[Mapping[str, Callable[[Case], str]]] = {

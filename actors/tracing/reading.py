@@ -77,7 +77,9 @@ class _Memory:
 
     def may_be_of(self, numbers: Collection[int]) -> bool:
         if self._own is None:
-            self._own = frozenset(number for event in self._events for number in (event.msg_id, event.wait_id))
+            self._own = frozenset(
+                number for event in self._events for number in (event.msg_id, event.wait_id)
+            )
         return not self._own.isdisjoint(numbers)
 
     def events(self) -> Sequence[TraceEvent]:

@@ -44,7 +44,11 @@ class OpenWait:
         """The wait in words."""
         left = ""
         if self.left_s is not None:
-            left = f", {seconds(self.left_s)} left" if self.left_s >= 0 else f", {seconds(-self.left_s)} too long"
+            left = (
+                f", {seconds(self.left_s)} left"
+                if self.left_s >= 0
+                else f", {seconds(-self.left_s)} too long"
+            )
         doing = f": {self.doing}" if self.doing else ""
         waits = f"{self.waiter} waits for {self.target} ({self.reason})"
         return f"{waits} for {seconds(self.lasted_s)}{left}{doing}"

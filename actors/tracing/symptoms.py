@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Final
 
-from actors.tracing.causes import Below, held_up
 from actors.tracing.events import TraceQueryError
 from actors.tracing.evidence import Moment, failed
+from actors.tracing.links import Below
+from actors.tracing.waiting import held_up
 from actors.tracing.words import clipped
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from actors.tracing.words import event_dict, message_name, tell_event
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from actors.tracing.causes import Below, Link
     from actors.tracing.events import TraceEvent
     from actors.tracing.hints import Hint
+    from actors.tracing.links import Below, Link
     from actors.tracing.reading import Trace
 
 __all__ = ["Asked", "Why", "why"]
@@ -74,7 +74,9 @@ class Why:
     @property
     def sentence(self) -> str:
         """The whole chain."""
-        clauses = [_clause(link, before) for link, before in zip(self.links, (None, *self.links), strict=False)]
+        clauses = [
+            _clause(link, before) for link, before in zip(self.links, (None, *self.links), strict=False)
+        ]
         if len(clauses) > CLAUSES_MAX:
             left_out = len(clauses) - CLAUSES_MAX + 1
             clauses = [*clauses[:2], f"of {left_out} more links below", *clauses[2 + left_out :]]
@@ -114,7 +116,11 @@ class Why:
 def _clause(link: Link, before: Link | None) -> str:
     """A link in words; `it` is whom the one before was about."""
     same = before is not None and before.actor == link.actor and before.text.startswith(link.actor)
-    return f"it{link.text.removeprefix(link.actor)}" if same and link.text.startswith(f"{link.actor} ") else link.text
+    return (
+        f"it{link.text.removeprefix(link.actor)}"
+        if same and link.text.startswith(f"{link.actor} ")
+        else link.text
+    )
 
 
 def why(trace: Trace, symptom: str) -> Why:
@@ -140,9 +146,7 @@ def why(trace: Trace, symptom: str) -> Why:
     return Why(symptom, links, asked, hints, _events(evidence, links, asked), trace.begin_s)
 
 
-def _events(
-    evidence: Evidence, links: Sequence[Link], asked: Sequence[Asked]
-) -> tuple[TraceEvent, ...]:
+def _events(evidence: Evidence, links: Sequence[Link], asked: Sequence[Asked]) -> tuple[TraceEvent, ...]:
     """The events of the links and of the messages in them, the oldest first."""
     events: list[TraceEvent | None] = [each.event for each in reversed(asked)]
     for link in reversed(links):

@@ -274,7 +274,9 @@ def test_a_retry_storm_is_named_with_who_storms() -> None:
     trace = run_virtual(lambda: retry(Work()))
     for symptom in ("/top", "no answer at all", "child"):
         text = said(trace, symptom)
-        assert "a retry storm: /top sent cast.sleep to /top/child 40 times in 1.95 s, 40 of them in vain" in text
+        assert (
+            "a retry storm: /top sent cast.sleep to /top/child 40 times in 1.95 s, 40 of them in vain" in text
+        )
     control = run_virtual(lambda: retry(Echo()))
     for symptom in ("/top", "no answer at all", "child"):
         assert "storm" not in said(control, symptom)
@@ -395,7 +397,9 @@ def test_a_deadline_that_is_too_short_is_named_with_what_it_takes() -> None:
     for symptom in ("clerk", "Expired", "outside"):
         text = said(trace, symptom)
         assert "the deadline was too short: message " in text
-        assert "(cast.sleep) was given 0.05 s (timeout_s); the 40 like it that were answered took 0.12 s" in text
+        assert (
+            "(cast.sleep) was given 0.05 s (timeout_s); the 40 like it that were answered took 0.12 s" in text
+        )
         assert "/clerk" in text
     control = run_virtual(lambda: hurry(0.15))
     for symptom in ("clerk", "Expired", "outside"):
@@ -448,7 +452,9 @@ async def close_circle(*, back: bool) -> Trace:
     async with ActorSystem(trace=True) as system:
         a, b = [await system.spawn(Performer, name=name) for name in "ab"]
         host = system._known()
-        wait = host.waits.open(Origin(b.path, 1), a.path if back else "outside/1", "a reply", 9.0, Witness.MONITOR)
+        wait = host.waits.open(
+            Origin(b.path, 1), a.path if back else "outside/1", "a reply", 9.0, Witness.MONITOR
+        )
         try:
             ask = host.delivery.begin_ask(Origin(a.path, 1), b, Echo(), 9.0)
         except WaitCycle:
@@ -478,6 +484,3 @@ def test_the_first_lines_also_tell_a_program() -> None:
     assert [link["kind"] for link in answer["links"]][0] == "expired"
     assert answer["links"][0]["event"]["kind"] == "wait_end"
     assert [hint["name"] for hint in answer["hints"]] == ["deadline_too_short"]
-
-
-
