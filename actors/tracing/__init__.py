@@ -1,24 +1,29 @@
 """Events with causes: a ring buffer in memory and, if wanted, a file (law 10)."""
 
 from actors.tracing.critical import CriticalPath, critical
+from actors.tracing.diff import Difference, diff
 from actors.tracing.events import EVENT_KINDS, TraceEvent, TraceQueryError
 from actors.tracing.file import TraceFile
 from actors.tracing.opening import TraceLike, open_tracer
 from actors.tracing.options import TraceOptions
 from actors.tracing.payloads import ArrayDigest, Fields, Payload, pack_arguments, pack_payload, read_payload
 from actors.tracing.reading import Trace, read_trace
+from actors.tracing.stuck import Stuck, stuck
 from actors.tracing.summary import Summary, summarise
 from actors.tracing.tracer import Sink, Tracer
 from actors.tracing.usage import JobTimes, Usage, usage
+from actors.tracing.why import Why, why
 
 __all__ = [
     "EVENT_KINDS",
     "ArrayDigest",
     "CriticalPath",
+    "Difference",
     "Fields",
     "JobTimes",
     "Payload",
     "Sink",
+    "Stuck",
     "Summary",
     "Trace",
     "TraceEvent",
@@ -28,12 +33,16 @@ __all__ = [
     "TraceQueryError",
     "Tracer",
     "Usage",
+    "Why",
     "critical",
+    "diff",
     "open_tracer",
     "pack_arguments",
     "pack_payload",
     "read_payload",
     "read_trace",
+    "stuck",
     "summarise",
     "usage",
+    "why",
 ]

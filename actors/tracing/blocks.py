@@ -2,13 +2,12 @@
 
 A block is the MessagePack array
 
-    [events, begin, end, actors, peers, kinds, messages, numbers, checksum, length, data]
+    [events, begin, end, actors, peers, kinds, messages, causes, waits, checksum, length, data]
 
 `actors` have rows in it; `peers` are whom these name, and what else stands in that place; `kinds` are those
-that are not frequent; `messages` are the least and the greatest number of one; `numbers` are all causes, and
-the waits of rows that are not frequent. The data is the MessagePack array of the rows,
-deflated; `length` is that before, the checksum is a crc32 of what stands in the file. What is read is trusted
-in nothing.
+that are not frequent; `messages` are the least and the greatest number of one; `causes` are all of them,
+`waits` those of rows that are not frequent. The data is the MessagePack array of the rows, deflated; `length`
+is that before, the checksum is a crc32 of what stands in the file. What is read is trusted in nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ __all__ = ["DATA_BYTES_MAX", "INDEX_ENTRIES_MAX", "ROWS_MAX", "FileBlock", "pack
 ROWS_MAX: Final = 4096
 INDEX_ENTRIES_MAX: Final = 4 * ROWS_MAX
 DATA_BYTES_MAX: Final = 1 << 30
-INDEX_FIELDS: Final = 11
+INDEX_FIELDS: Final = 12
 PAIR: Final = 2
 FAST: Final = 1
 # What the frequent rows stand for.
@@ -58,7 +57,8 @@ class FileBlock:
         named: those, and who else may have an event.
         kinds: kinds that may be in it.
         messages: every message in it has a number between these two.
-        numbers: of the causes in it, and of waits that are not for answers.
+        causes: the numbers of all causes in it.
+        waits: the numbers of the waits of its rare rows.
         load: reads the rows.
     """
 
@@ -68,13 +68,18 @@ class FileBlock:
     named: Collection[str]
     kinds: Collection[str]
     messages: tuple[int, int]
-    numbers: Collection[int]
+    causes: Collection[int]
+    waits: Collection[int]
     load: Callable[[], list[Row]]
 
     def may_be_about(self, numbers: Collection[int]) -> bool:
         """Whether an event may name one of these numbers."""
+        return self.may_be_of(numbers) or any(number in self.causes for number in numbers)
+
+    def may_be_of(self, numbers: Collection[int]) -> bool:
+        """The same without causes: what lasts long has caused something in every block."""
         least, greatest = self.messages
-        return any(least <= number <= greatest or number in self.numbers for number in numbers)
+        return any(least <= number <= greatest or number in self.waits for number in numbers)
 
     def events(self) -> Sequence[TraceEvent]:
         """The events, oldest first; read from the file.
@@ -95,9 +100,7 @@ def pack_block(packer: msgpack.Packer, rows: Sequence[Row]) -> bytes:
     places = dict.fromkeys(map(_place, rows))
     actors = dict.fromkeys(actor for actor, _ in places)
     messages = list(filter(None, map(_msg_id, rows))) or [0]
-    numbers = set(map(_cause_id, rows))
-    if rare:
-        numbers.update(row[WAIT_ID] for row in rows if row[1] in rare)
+    waits = {row[WAIT_ID] for row in rows if row[1] in rare} if rare else ()
     index = (
         len(rows) + sum(kinds.count(kind) * more for kind, more in _EXTRA.items()),
         rows[0][0],
@@ -106,7 +109,8 @@ def pack_block(packer: msgpack.Packer, rows: Sequence[Row]) -> bytes:
         list(dict.fromkeys(peer for _, peer in places if peer not in actors)),
         list(rare),
         (min(messages), max(messages)),
-        list(numbers),
+        list(set(map(_cause_id, rows))),
+        list(waits),
         zlib.crc32(data),
         len(raw),
     )
@@ -126,13 +130,13 @@ def unpack_block(value: object, load: Callable[[], bytes]) -> FileBlock:
     """
     if type(value) is not tuple or len(value) != INDEX_FIELDS:
         raise ProtocolError("there is something that is no block of events")
-    count, begin_s, end_s, actors, peers, kinds, messages, numbers, checksum, length, data = value
+    count, begin_s, end_s, actors, peers, kinds, messages, causes, waits, checksum, length, data = value
     known = (
         type(count) is int
         and count > 0
         and {type(begin_s), type(end_s)} <= {float, int}
         and all(map(_are_texts, (actors, peers, kinds)))
-        and all(map(_are_numbers, (messages, numbers)))
+        and all(map(_are_numbers, (messages, causes, waits)))
         and len(messages) == PAIR
         and type(length) is int
         and 0 < length <= DATA_BYTES_MAX
@@ -150,7 +154,8 @@ def unpack_block(value: object, load: Callable[[], bytes]) -> FileBlock:
         names | dict.fromkeys(peers),
         FREQUENT_KINDS.union(kinds),
         messages,
-        frozenset(numbers),
+        frozenset(causes),
+        frozenset(waits),
         lambda: _rows(load(), length, checksum),
     )
 

@@ -11,9 +11,9 @@ from actors.tracing.gathers import Comparison, compare, saved_by
 from actors.tracing.handlings import collect
 from actors.tracing.stretch import find_stretch
 from actors.tracing.summary import BlockedSummary, blocked_summaries
+from actors.tracing.tables import counted, plain, seconds_in_words, table
 from actors.tracing.tally import Tally, blockage
 from actors.tracing.troubles import blocked_lines
-from actors.tracing.words import counted, plain, seconds_in_words, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

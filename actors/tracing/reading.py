@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Block", "Trace", "read_trace"]
 
 READ_BYTES: Final = 1 << 20
+MEMORY_BLOCK_EVENTS: Final = 1024
+# A question looks into the same few blocks again and again.
+RECENT_BLOCKS: Final = 16
 
 
 class Block(Protocol):
@@ -47,6 +53,9 @@ class Block(Protocol):
     def may_be_about(self, numbers: Collection[int]) -> bool:
         """Whether an event may name one of these numbers."""
 
+    def may_be_of(self, numbers: Collection[int]) -> bool:
+        """The same without causes: whether an event may be one of a message or wait with such a number."""
+
     def events(self) -> Sequence[TraceEvent]:
         """The events, oldest first; read when they are wanted."""
 
@@ -61,9 +70,17 @@ class _Memory:
         self.actors: Collection[str] = dict.fromkeys(event.actor for event in events)
         self.named = self.actors
         self.kinds: Collection[str] = {event.kind for event in events}
+        self._own: frozenset[int] | None = None
 
-    def may_be_about(self, _numbers: Collection[int]) -> bool:
-        return True
+    def may_be_about(self, numbers: Collection[int]) -> bool:
+        return self.may_be_of(numbers) or any(event.cause_id in numbers for event in self._events)
+
+    def may_be_of(self, numbers: Collection[int]) -> bool:
+        if self._own is None:
+            self._own = frozenset(
+                number for event in self._events for number in (event.msg_id, event.wait_id)
+            )
+        return not self._own.isdisjoint(numbers)
 
     def events(self) -> Sequence[TraceEvent]:
         return self._events
@@ -93,6 +110,7 @@ class Trace:
         wall_s: float = 0.0,
     ) -> None:
         self._blocks = [block for block in blocks if block.count]
+        self._recent: OrderedDict[int, Sequence[TraceEvent]] = OrderedDict()
         self.damage = damage
         self.cut_off = cut_off
         self.rotated = rotated
@@ -128,7 +146,9 @@ class Trace:
     @classmethod
     def of(cls, events: Iterable[TraceEvent]) -> Trace:
         """Those events, oldest first, as `Tracer.events` gives them."""
-        return cls([_Memory(list(events))])
+        rest = iter(events)
+        parts = iter(lambda: list(itertools.islice(rest, MEMORY_BLOCK_EVENTS)), [])
+        return cls([_Memory(part) for part in parts])
 
     def __len__(self) -> int:
         return sum(block.count for block in self._blocks)
@@ -158,29 +178,47 @@ class Trace:
         *,
         actors: Collection[str] | None = None,
         about: Collection[int] | None = None,
+        own: Collection[int] | None = None,
         kinds: Collection[str] | None = None,
+        since_s: float = -math.inf,
+        until_s: float = math.inf,
         backwards: bool = False,
+        looks_max: int | None = None,
     ) -> Iterator[TraceEvent]:
         """The events that match everything that is given; blocks that have none are not read.
 
         Args:
             actors: one of these has it.
             about: message, cause or wait is one of these.
+            own: message or wait is one of these. Of what a message has caused, nothing.
             kinds: it is of one of these kinds.
+            since_s: it is not older.
+            until_s: it is not newer.
             backwards: the newest first.
+            looks_max: once so many events have been looked at no further block is read; None for all.
         """
-        for block in reversed(self._blocks) if backwards else self._blocks:
-            if actors is not None and not any(actor in block.named for actor in actors):
+        looks = 0
+        for index in range(len(self._blocks))[:: -1 if backwards else 1]:
+            block = self._blocks[index]
+            if (
+                block.span_s[0] > until_s
+                or block.span_s[1] < since_s
+                or (actors is not None and not any(actor in block.named for actor in actors))
+                or (kinds is not None and not any(kind in block.kinds for kind in kinds))
+                or (about is not None and not block.may_be_about(about))
+                or (own is not None and not block.may_be_of(own))
+            ):
                 continue
-            if kinds is not None and not any(kind in block.kinds for kind in kinds):
-                continue
-            if about is not None and not block.may_be_about(about):
-                continue
-            events = block.events()
+            if looks_max is not None and looks >= looks_max:
+                return
+            looks += block.count
+            events = self._events_of(index)
             for event in reversed(events) if backwards else events:
                 if (
-                    (actors is None or event.actor in actors)
+                    since_s <= event.time_s <= until_s
+                    and (actors is None or event.actor in actors)
                     and (kinds is None or event.kind in kinds)
+                    and (own is None or event.msg_id in own or event.wait_id in own)
                     and (
                         about is None
                         or event.msg_id in about
@@ -189,6 +227,16 @@ class Trace:
                     )
                 ):
                     yield event
+
+    def _events_of(self, index: int) -> Sequence[TraceEvent]:
+        """The events of a block, kept for a while."""
+        events = self._recent.pop(index, None)
+        if events is None:
+            events = self._blocks[index].events()
+        self._recent[index] = events
+        if len(self._recent) > RECENT_BLOCKS:
+            self._recent.popitem(last=False)
+        return events
 
 
 class _Part:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.tracing.quantiles import Quantiles
+from actors.tracing.tables import bytes_in_words, counted, plain, seconds_in_words, table
 from actors.tracing.tally import QueueTally, Tally
 from actors.tracing.troubles import troubles
 from actors.tracing.usage import Usage
-from actors.tracing.words import bytes_in_words, counted, plain, seconds_in_words, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from actors.tracing.words import counted, seconds_in_words
+from actors.tracing.tables import counted, seconds_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

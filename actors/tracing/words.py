@@ -1,78 +1,76 @@
-"""Numbers and tables as people read them, and results as JSON takes them."""
+"""Events in words: how every answer about a trace names things."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
-__all__ = ["bytes_in_words", "counted", "plain", "seconds_in_words", "table"]
+    from actors.tracing.events import TraceEvent
 
-_MINUTE_S: Final = 120.0
-_KIB: Final = 1024
+__all__ = ["PHRASES", "clipped", "event_dict", "message_name", "seconds", "tell_event"]
 
+TEXT_CHARS_MAX: Final = 200
+ROUGH_FROM_S: Final = 10
+FINE_BELOW_S: Final = 0.001
 
-def seconds_in_words(seconds: float) -> str:
-    """Three digits and a unit, as in `1.20 s` or `38 ms`."""
-    if seconds >= _MINUTE_S:
-        return f"{seconds / 60:.1f} min"
-    if seconds >= 1:
-        return f"{seconds:.2f} s"
-    for unit in ("ms", "µs"):
-        seconds *= 1000
-        if seconds >= 1:
-            return f"{seconds:.0f} {unit}" if seconds >= 10 else f"{seconds:.1f} {unit}"  # noqa: PLR2004 - two digits
-    return "0" if seconds < 0.1 else "< 1 µs"  # noqa: PLR2004 - rounding of differences is no time
-
-
-def bytes_in_words(size: float) -> str:
-    """Bytes with a unit, as in `1.5 MiB`."""
-    for unit in ("B", "KiB", "MiB"):
-        if size < _KIB:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= _KIB
-    return f"{size:.1f} GiB"
-
-
-def counted(number: int, thing: str) -> str:
-    """A number of things, as in `1 restart` and `2,000 restarts`."""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> list[str]:
-    """Lines of a table whose first column is to the left and the others to the right; the rest is counted.
-
-    Args:
-        head: names of the columns.
-        rows: the most important first.
-        most: how many are shown.
-    """
-    shown = [head, *rows[:most]]
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    lines = []
-    for row in shown:
-        first, *others = (
-            cell.rjust(width) if at else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  ".join([f"  {first}", *others]).rstrip())
-    return [*lines, f"  and {len(rows) - most:,} more"] if len(rows) > most else lines
+PHRASES: Final[Mapping[str, str]] = {
+    "send": "sends {type} to {detail}",
+    "receive": "begins with {type} from {detail}",
+    "done": "is done with {type}",
+    "error": "fails with {type}: {detail}",
+    "reply": "answers {detail} with {type}",
+    "drop": "has a dead letter, {type}: {detail}",
+    "refuse": "refuses {type}: {detail}",
+    "full": "finds no room for {type}: {detail}",
+    "wait": "waits for {type}: {detail}",
+    "wait_end": "waits no longer for {type}: {detail}",
+    "job": "hands the job {type} over",
+    "job_end": "is done with the job {type} {detail}",
+    "state": "is now {type} {detail}",
+    "start": "starts, a {type}",
+    "end": "has ended: {detail}",
+    "restart": "will be started again {detail}",
+    "watch": "watches {type}",
+    "unwatch": "watches {type} no more",
+    "snapshot": "leaves {type} to its next life",
+    "restore": "gets {type} from the life before",
+    "fault": "!! {detail}",
+    "blocked": "has blocked the event loop: {detail}",
+}
 
 
-def plain(value: Any) -> Any:
-    """Data classes and named tuples as dictionaries, other tuples as lists, all the way down."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, tuple):
-        fields = getattr(value, "_fields", None)
-        return (
-            [plain(each) for each in value]
-            if fields is None
-            else plain(dict(zip(fields, value, strict=True)))
-        )
-    if isinstance(value, Mapping):
-        return {key: plain(each) for key, each in value.items()}
-    return value
+def tell_event(event: TraceEvent) -> str:
+    """One event as a line: when, who, what, and which message was the cause."""
+    who = f"{event.actor}#{event.incarnation}" if event.incarnation else event.actor
+    phrase = PHRASES.get(event.kind, f"{event.kind} {{type}} {{detail}}")
+    what = phrase.format(type=event.type, detail=event.detail).strip()
+    numbers = [f"message {event.msg_id}"] if event.msg_id else []
+    numbers += [f"because of {event.cause_id}"] if event.cause_id not in {0, event.msg_id} else []
+    return f"{event.time_s:10.3f} s  {who} {what}" + (f"  [{', '.join(numbers)}]" if numbers else "")
+
+
+def seconds(duration_s: float) -> str:
+    """A duration that can be read: one decimal from ten seconds on, three digits below, then milliseconds."""
+    if 0 < duration_s < FINE_BELOW_S:
+        return f"{duration_s * 1e3:.2g} ms"
+    return f"{duration_s:.1f} s" if duration_s >= ROUGH_FROM_S else f"{duration_s:.3g} s"
+
+
+def message_name(msg_id: int, tag: str) -> str:
+    """A message by its number, with its tag where that is known."""
+    return f"message {msg_id} ({tag})" if tag else f"message {msg_id}"
+
+
+def clipped(text: str, chars_max: int = TEXT_CHARS_MAX) -> str:
+    """The first line of a text, not longer than that."""
+    line = text.partition("\n")[0].strip()
+    return line if len(line) <= chars_max else f"{line[: chars_max - 3]}..."
+
+
+def event_dict(event: TraceEvent | None) -> dict[str, Any] | None:
+    """An event for programs, without its payload."""
+    if event is None:
+        return None
+    return {name: value for name, value in event._asdict().items() if name != "payload"}

@@ -1,0 +1,236 @@
+"""What waits came to nothing for: how they ended, and what was done meanwhile by whoever was waited for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from actors.tracing.evidence import SOON_S, Moment, blocked_s, failed
+from actors.tracing.links import Below, Link, through
+from actors.tracing.words import message_name, seconds
+
+if TYPE_CHECKING:
+    from actors.tracing.events import TraceEvent
+    from actors.tracing.evidence import Evidence, Message
+
+__all__ = ["doing", "ended_wait", "held_loop", "held_up", "open_wait"]
+
+# A loop that was blocked for this part of a wait is what the wait came to nothing for.
+BLOCKED_SHARE: Final = 0.5
+_PROGRESS: Final = re.compile(r"progress: (.*?)(?=[;,] at \S+:\d+ in |$)")
+_PLACE: Final = re.compile(r"at (\S+:\d+ in \S+)")
+
+
+def ended_wait(evidence: Evidence, below: Below) -> Link:
+    """An ended wait that brought nothing."""
+    end = below.proof
+    message = evidence.message(end.wait_id)
+    if end.type.startswith("job "):
+        return _job(evidence, message.wait or end, end)
+    if message.send is None:
+        return _other_wait(evidence, end, message)
+    if not failed(end):
+        return through(_answer_below(message))
+    return _ask_end(evidence, end, message)
+
+
+def _answer_below(message: Message) -> Below | None:
+    """An answer that was an error: the error behind it."""
+    event = message.error or message.reply
+    return Below.of(event, message.number) if event is not None else None
+
+
+def _ask_end(evidence: Evidence, end: TraceEvent, message: Message) -> Link:
+    name, target = message_name(message.number, message.tag), message.receiver
+    lasted_s = end.time_s - message.since_s if message.since_s is not None else message.limit_s
+    limit_s = message.limit_s or lasted_s
+    at = Moment.of(end)
+    what = f"{name} from {end.actor} to {target}"
+    if end.detail == "ActorDown":
+        ended = evidence.latest(at, target, "end")
+        text, kind = f"{what} was lost with {target}", "down"
+        below = Below.of(ended) if ended else Below("doing", at, target, number=message.number)
+    elif end.detail in {"Expired", "given up"}:
+        expired = end.detail == "Expired"
+        text = f"{what} expired after {seconds(limit_s)}"
+        if not expired:
+            text = f"{what} was given up after {seconds(lasted_s)}"
+        kind = "expired" if expired else "given_up"
+        below = Below("doing", at, target, end, message.number)
+    else:
+        text, kind = f"{what} ended in {end.detail}", "refused"
+        below = Below.of(message.full) if message.full else Below("doing", at, target, end, message.number)
+    return Link(text, kind, end.actor, end, message.number, message.tag, limit_s, lasted_s, target, below)
+
+
+def _other_wait(evidence: Evidence, end: TraceEvent, message: Message) -> Link:
+    """A wait for a start, an end, an epoch, something foreign, or one of which the beginning is not known."""
+    begin = message.wait or evidence.latest(Moment.of(end), end.actor, "wait")
+    begin = begin if begin is not None and begin.type == end.type else None
+    reason = begin.detail if begin is not None else "a wait"
+    lasted_s = end.time_s - begin.time_s if begin is not None else 0.0
+    limit_s = begin.limit_s if begin is not None else end.limit_s
+    what = f"{end.actor} waited for {end.type} ({reason})"
+    if end.detail == "Expired":
+        text, kind = f"{what} until its {seconds(limit_s or lasted_s)} were over", "expired"
+    elif end.detail == "given up":
+        text, kind = f"{what} and gave up after {seconds(lasted_s)}", "given_up"
+    else:
+        text, kind = f"{what}, which ended in {end.detail}", "failed"
+    below = None
+    if end.type.startswith("/"):
+        ended = evidence.latest(Moment.of(end), end.type, "end") if end.detail == "ActorDown" else None
+        below = Below.of(ended) if ended else Below("doing", Moment.of(end), end.type, end)
+    return Link(text, kind, end.actor, end, 0, reason, limit_s or lasted_s, lasted_s, end.type, below)
+
+
+def _job(evidence: Evidence, wait: TraceEvent, end: TraceEvent | None, at: Moment | None = None) -> Link:
+    name = wait.type.removeprefix("job ")
+    job_end = evidence.job_end_of(wait)
+    end = end or job_end
+    if wait.kind == "wait_end":  # its beginning is not in the trace
+        lasted_s = wait.limit_s
+    else:
+        end_s = end.time_s if end is not None else at.time_s if at is not None else evidence.end.time_s
+        lasted_s = end_s - wait.time_s
+    raised = end is not None and failed(end) and end.detail not in {"Expired", "given up"}
+    text = _job_words(name, wait.actor, job_end, lasted_s)
+    if raised and end is not None:
+        text = f"job {name} of {wait.actor} raised {end.detail}"
+    shown = job_end or end or wait
+    return Link(text, "job", wait.actor, shown, wait.cause_id, name, wait.limit_s, lasted_s)
+
+
+def _job_words(name: str, actor: str, job_end: TraceEvent | None, lasted_s: float) -> str:
+    """What became of a job, with the last that is known of it."""
+    who = f"job {name} of {actor}"
+    if job_end is None:
+        return f"{who} had been at work for {seconds(lasted_s)}"
+    if not job_end.detail:
+        return f"{who} was never begun in {seconds(lasted_s)}: no thread was free"
+    if not job_end.detail.startswith("left behind"):
+        return f"{who} took {seconds(lasted_s)}"
+    progress, place = _PROGRESS.search(job_end.detail), _PLACE.search(job_end.detail)
+    words = f"{who} was abandoned after {seconds(lasted_s)}"
+    if progress is not None:
+        words += f"; its last progress: {progress[1]}"
+    if place is not None:
+        words += f"{',' if progress is not None else ';'} at {place[1]}"
+    return words
+
+
+def open_wait(evidence: Evidence, below: Below) -> Link:
+    """A wait that was under way at a moment."""
+    wait, at = below.proof, below.at
+    lasted_s = at.time_s - wait.time_s
+    if wait.type.startswith("job "):
+        return _job(evidence, wait, evidence.end_of(wait), at)
+    message = evidence.message(wait.wait_id)
+    if message.send is not None:
+        name = message_name(message.number, message.tag)
+        what = f"{wait.actor} was waiting for {message.receiver} to answer {name}, for {seconds(lasted_s)}"
+        below = Below("doing", at, message.receiver, below.event, message.number)
+        return Link(
+            what,
+            "waiting",
+            wait.actor,
+            wait,
+            message.number,
+            message.tag,
+            message.limit_s,
+            lasted_s,
+            message.receiver,
+            below,
+        )
+    what = f"{wait.actor} was waiting for {wait.type} ({wait.detail}), for {seconds(lasted_s)}"
+    cause = Below("doing", at, wait.type, wait) if wait.type.startswith("/") else None
+    return Link(what, "waiting", wait.actor, wait, 0, wait.detail, wait.limit_s, lasted_s, wait.type, cause)
+
+
+def doing(evidence: Evidence, below: Below) -> Link:
+    """What an actor was doing at a moment at which somebody had waited for it in vain."""
+    actor, at, message = below.actor, below.at, evidence.message(below.number)
+    since_s = message.since_s if message.since_s is not None else at.time_s
+    blocked = _blocked(evidence, since_s, at.time_s)
+    if blocked is not None:
+        return blocked
+    if message.full is not None and message.receive is None and below.event is not message.full:
+        return through(Below.of(message.full))
+    last = evidence.handling(at, actor)
+    if last is not None and (cut := _just_cut_off(evidence, last, at)) is not None:
+        below, at, last = replace(below, at=Moment.of(last)), Moment.of(last), cut
+    if last is None:
+        return Link(f"nothing is known of {actor} at that time", "unknown", actor)
+    if last.kind in {"end", "restart"}:
+        ended = last if last.kind == "end" else evidence.latest(Moment.of(last), actor, "end")
+        return through(Below.of(ended or last, kind="end"))
+    unread = message.receive is None and message.known
+    if last.kind == "done" or (last.kind == "start" and not evidence.open_waits(at, actor)):
+        return _idle(actor, at, last, message, unread=unread)
+    return _busy(evidence, below, last, unread=unread and last.msg_id != message.number)
+
+
+def _just_cut_off(evidence: Evidence, last: TraceEvent, at: Moment) -> TraceEvent | None:
+    """The beginning of a handler that ended just now without an answer: with the wait for it, not before."""
+    if last.kind != "done" or last.time_s < at.time_s - SOON_S:
+        return None
+    message = evidence.message(last.msg_id)
+    return message.receive if message.drop is not None and message.reply is None else None
+
+
+def _blocked(evidence: Evidence, since_s: float, until_s: float) -> Link | None:
+    found = evidence.blocked_during(since_s, until_s)
+    if found is None:
+        return None
+    event, overlap_s = found
+    return held_loop(event) if overlap_s >= BLOCKED_SHARE * (until_s - since_s) else None
+
+
+def held_loop(event: TraceEvent) -> Link:
+    """The event loop was blocked."""
+    place = _PLACE.search(event.detail)
+    where = f" at {place[1]}" if place is not None else ""
+    text = f"{event.actor} blocked the event loop for {seconds(blocked_s(event))}{where}"
+    return Link(text, "blocked", event.actor, event, lasted_s=blocked_s(event))
+
+
+def _idle(actor: str, at: Moment, last: TraceEvent, message: Message, *, unread: bool) -> Link:
+    idle = f"{actor} had been idle for {seconds(at.time_s - last.time_s)}"
+    if last.kind == "start":
+        idle += " since its start"
+    if unread:
+        idle += f", and had not read {message_name(message.number, message.tag)}"
+    return Link(idle, "idle", actor, last, last.msg_id, last.type)
+
+
+def _busy(evidence: Evidence, below: Below, last: TraceEvent, *, unread: bool) -> Link:
+    """An actor at work on a message: with what it is held up, and for whom it waits if it does."""
+    actor, at = below.actor, below.at
+    lasted_s = at.time_s - last.time_s
+    waits = [wait for wait in evidence.open_waits(at, actor) if wait.incarnation == last.incarnation]
+    cause = held_up(evidence, waits, at)
+    name = message_name(last.msg_id, last.type) if last.kind == "receive" else "its start"
+    if not unread and cause is not None:
+        return through(cause)
+    if unread:
+        text = f"{actor} had not read it, because it was at {name} for {seconds(lasted_s)}"
+    else:
+        text = f"{actor} was still at {name}, for {seconds(lasted_s)}"
+        text += "" if cause else ", and waited for nothing that the trace knows"
+    return Link(text, "busy", actor, last, last.msg_id, last.type, last.limit_s, lasted_s, below=cause)
+
+
+def held_up(evidence: Evidence, waits: list[TraceEvent], at: Moment) -> Below | None:
+    """Of the waits of one actor the one that held it up: a job before an answer, begun before queued."""
+    if not waits:
+        return None
+
+    def weight(wait: TraceEvent) -> tuple[bool, bool, float]:
+        message = evidence.message(wait.wait_id)
+        job = wait.type.startswith("job ")
+        received = message.received_s is not None and message.received_s <= at.time_s
+        return (job, received, -wait.time_s)
+
+    held = max(waits, key=weight)
+    return Below("wait", at, held.actor, held, held.wait_id)
