@@ -6,6 +6,7 @@ from actors.tracing.opening import TraceLike, open_tracer
 from actors.tracing.options import TraceOptions
 from actors.tracing.payloads import ArrayDigest, Fields, Payload, pack_arguments, pack_payload, read_payload
 from actors.tracing.reading import Trace, read_trace
+from actors.tracing.spans import Spans, spans
 from actors.tracing.tracer import Sink, Tracer
 from actors.tracing.usage import JobTimes, Usage, usage
 
@@ -16,6 +17,7 @@ __all__ = [
     "JobTimes",
     "Payload",
     "Sink",
+    "Spans",
     "Trace",
     "TraceEvent",
     "TraceFile",
@@ -29,5 +31,6 @@ __all__ = [
     "pack_payload",
     "read_payload",
     "read_trace",
+    "spans",
     "usage",
 ]
