@@ -7,6 +7,7 @@ from actors.tracing.options import TraceOptions
 from actors.tracing.payloads import ArrayDigest, Fields, Payload, pack_arguments, pack_payload, read_payload
 from actors.tracing.reading import Trace, read_trace
 from actors.tracing.spans import Spans, spans
+from actors.tracing.timeline import timeline, write_timeline
 from actors.tracing.tracer import Sink, Tracer
 from actors.tracing.usage import JobTimes, Usage, usage
 
@@ -32,5 +33,7 @@ __all__ = [
     "read_payload",
     "read_trace",
     "spans",
+    "timeline",
     "usage",
+    "write_timeline",
 ]
