@@ -31,7 +31,7 @@ __all__ = ["MARK_KINDS", "Handler", "Job", "Mark", "Message", "Spans", "WaitSpan
 
 MARK_KINDS: Final = (
     *("state", "start", "end", "restart", "error", "drop", "refuse", "full"),
-    *("snapshot", "restore", "fault", "blocked", "dump"),
+    *("snapshot", "restore", "fault", "blocked", "gap", "dump"),
 )
 """Events that are moments: they become marks."""
 
