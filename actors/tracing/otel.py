@@ -2,8 +2,8 @@
 
 The conventions for messaging are followed, see docs/decisions/0058-exports-of-traces.md. A tell is a producer
 and a consumer; an ask, whose sender waits, is a client and a server. The handler has the send as its parent
-and links to it; what the handler sends, and the jobs that it hands over, have the handler as theirs. What comes
-of one message that nothing in the trace has caused is one OpenTelemetry trace.
+and links to it; what the handler sends, and the jobs that it hands over, have the handler as theirs. What
+comes of one message that nothing in the trace has caused is one OpenTelemetry trace.
 
 Each line of the file is a complete request of at most `SPANS_IN_REQUEST` spans, as the file exporter of
 OpenTelemetry writes them: a small file is one request that can be posted as it is.
