@@ -33,7 +33,7 @@ _NOTED: Final = frozenset(
 )
 # These become entities: Mermaid would take `;` and `#` for the end of a statement and a comment, `%%` and `{`
 # for directives, `<` for a tag, and `:` after certain words for styles.
-_UNSAFE: Final = re.compile(r"[^\w ./()+,='!?|@*\[\]-]|[^\x20-\x7e]")
+_UNSAFE: Final = re.compile(r"[^\w ./()+,='!?|@*\[\]-]")
 # Steps of the same time: what ends a handler comes after what it does.
 _SEND, _BEGIN, _NOTE, _REPLY, _END = range(5)
 

@@ -216,27 +216,21 @@ def spans(trace: Trace) -> Spans:
 
 
 def tree_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Sort names of actors: code outside the tree first, parents before children, else first come, first.
+    """Names of actors: code outside the tree first, parents before their children, else first come, first."""
+    lines = {name: list(_line(name)) for name in names}
+    ranks: dict[str, int] = {}
+    for line in lines.values():
+        for ancestor in line:
+            ranks.setdefault(ancestor, len(ranks))
+    # The ranks of a parent are the first of those of its children, and come before them.
+    return tuple(sorted(lines, key=lambda name: (name.startswith("/"), [ranks[one] for one in lines[name]])))
 
-    Ancestors that are not among the names are not added.
-    """
-    names = dict.fromkeys(names)
-    below: dict[str, list[str]] = {}
-    for name in names:
-        parent = name.rpartition("/")[0]
-        while parent and parent not in names:
-            parent = parent.rpartition("/")[0]
-        below.setdefault(parent if name.startswith("/") else "", []).append(name)
 
-    def walk(parent: str) -> Iterator[str]:
-        for name in below.get(parent, ()):
-            yield name
-            yield from walk(name)
-
-    top = below.get("", [])
-    below[""] = [name for name in top if not name.startswith("/")]
-    below[""] += [name for name in top if name.startswith("/")]
-    return tuple(walk(""))
+def _line(name: str) -> Iterator[str]:
+    """The ancestors of an actor from the top down, and itself; code outside the tree has none."""
+    if name.startswith("/"):
+        yield from (name[:end] for end, letter in enumerate(name) if letter == "/" and end)
+    yield name
 
 
 # Who waits for what, while a handler is at what: finds a wait or job whose events do not have its number.
