@@ -114,7 +114,7 @@ class _Export:
         kind = CLIENT if message.is_ask else PRODUCER
         span = self._span(message.msg_id, "send", message.msg_id, kind, sent_s, end_s)
         name = "ask" if message.is_ask else "tell"
-        span["name"] = f"{name} {message.receiver}"
+        span["name"] = _text(f"{name} {message.receiver}")
         values = _of_message(message, message.receiver) | {
             "messaging.operation.name": name,
             "messaging.operation.type": "send",
@@ -136,7 +136,7 @@ class _Export:
         is_ask = handler.answered_s is not None or (message is not None and message.is_ask)
         kind = SERVER if is_ask else CONSUMER
         span = self._span(handler.msg_id, "process", handler.msg_id, kind, handler.begin_s, handler.end_s)
-        span["name"] = f"process {handler.actor}"
+        span["name"] = _text(f"process {handler.actor}")
         known = message or Message(handler.msg_id, handler.type, handler.sender, handler.actor, is_ask=is_ask)
         values = _of_message(known, handler.actor) | {
             "messaging.operation.name": "process",
@@ -155,7 +155,7 @@ class _Export:
 
     def worked(self, number: int, job: Job) -> _Json:
         span = self._span(job.msg_id, "job", number, INTERNAL, job.asked_s, job.end_s)
-        span["name"] = job.name
+        span["name"] = _text(job.name)
         self._below(span, job.msg_id)
         values = _of_actor(job.actor, job.incarnation) | {
             "messaging.actors.queued_s": job.begin_s - job.asked_s
@@ -166,7 +166,7 @@ class _Export:
 
     def waited(self, number: int, wait: WaitSpan) -> _Json:
         span = self._span(wait.msg_id, "wait", number, INTERNAL, wait.begin_s, wait.end_s)
-        span["name"] = f"wait for {wait.target}"
+        span["name"] = _text(f"wait for {wait.target}")
         self._below(span, wait.msg_id)
         values = _of_actor(wait.actor, wait.incarnation) | {"messaging.actors.reason": wait.reason}
         self._fail(span, values, wait.outcome if wait.outcome not in {"answered", "given up"} else "")
@@ -175,7 +175,7 @@ class _Export:
 
     def marked(self, number: int, mark: Mark) -> _Json:
         span = self._span(mark.msg_id, "mark", number, INTERNAL, mark.time_s, mark.time_s)
-        span["name"] = f"{mark.kind} {mark.actor}"
+        span["name"] = _text(f"{mark.kind} {mark.actor}")
         values = _of_actor(mark.actor, mark.incarnation) | {"messaging.actors.detail": mark.text}
         span["attributes"] = _attributes(values)
         return span
@@ -199,7 +199,7 @@ class _Export:
 
     def _fail(self, span: _Json, values: _Json, problem: str) -> None:
         if problem:
-            span["status"] = {"code": ERROR, "message": problem}
+            span["status"] = {"code": ERROR, "message": _text(problem)}
             values["error.type"] = problem.partition(":")[0]
 
     def _event(self, mark: Mark) -> _Json:
@@ -228,6 +228,11 @@ class _Export:
         return hashlib.blake2b(f"{self._run} {kind} {number}".encode(), digest_size=size).hexdigest()
 
 
+def _text(text: str) -> str:
+    """Text without halves of characters, which a parser of requests refuses."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def _of_message(message: Message, destination: str) -> _Json:
     values: _Json = {
         "messaging.system": SYSTEM,
@@ -253,5 +258,5 @@ def _attributes(values: _Json) -> list[_Json]:
 
 def _value(value: float | str) -> _Json:
     if isinstance(value, str):
-        return {"stringValue": value}
+        return {"stringValue": _text(value)}
     return {"intValue": str(value)} if isinstance(value, int) else {"doubleValue": value}

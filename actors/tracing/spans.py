@@ -27,7 +27,18 @@ if TYPE_CHECKING:
     from actors.tracing.events import TraceEvent
     from actors.tracing.reading import Trace
 
-__all__ = ["MARK_KINDS", "Handler", "Job", "Mark", "Message", "Spans", "WaitSpan", "spans", "tree_order"]
+__all__ = [
+    "MARK_KINDS",
+    "Handler",
+    "Job",
+    "Mark",
+    "Message",
+    "Spans",
+    "WaitSpan",
+    "spans",
+    "spans_of",
+    "tree_order",
+]
 
 MARK_KINDS: Final = (
     *("state", "start", "end", "restart", "error", "drop", "refuse", "full"),
@@ -210,9 +221,14 @@ class Spans:
 
 def spans(trace: Trace) -> Spans:
     """Read a trace once, and say what was going on when."""
-    builder = _Builder(trace.begin_s)
-    builder.take_all(trace)
-    return builder.finish(trace)
+    return spans_of(trace, trace.begin_s)
+
+
+def spans_of(events: Iterable[TraceEvent], begin_s: float) -> Spans:
+    """As `spans`, of events in the order in which they happened, of which the first is at `begin_s`."""
+    builder = _Builder(begin_s)
+    builder.take_all(events)
+    return builder.finish()
 
 
 def tree_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -262,9 +278,10 @@ class _Builder:
         }
         self._take |= {kind: self._mark for kind in MARK_KINDS if kind not in self._take}
 
-    def take_all(self, trace: Trace) -> None:
+    def take_all(self, events: Iterable[TraceEvent]) -> None:
         take, seen, known = self._take, self._seen, self._at
-        for event in trace:
+        event = None
+        for event in events:
             actor = event[2]
             if actor not in seen:
                 seen[actor] = None
@@ -273,13 +290,13 @@ class _Builder:
                 self._begin(actor, event[3], event[5], "", "", self.found.begin_s)
             if (step := take.get(event[1])) is not None:
                 step(event)
+        self.found.end_s = self.found.begin_s if event is None else event[0]
 
-    def finish(self, trace: Trace) -> Spans:
+    def finish(self) -> Spans:
         found = self.found
         for handler in self._at.values():
             if handler.end_s is None and handler.answered_s is not None:
                 handler.end_s = handler.answered_s  # what is refused has no end of its own
-        found.end_s = trace.end_s
         found.messages = list(self._messages.values())
         found.jobs.sort(key=lambda job: job.asked_s)
         found.waits.sort(key=lambda wait: wait.begin_s)

@@ -16,16 +16,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from actors.tracing.export import replacing
-from actors.tracing.spans import spans
+from actors.tracing.spans import spans_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from actors.tracing.events import TraceEvent
     from actors.tracing.reading import Trace
     from actors.tracing.spans import Handler, Job, Mark, Message, Spans, WaitSpan
 
@@ -36,6 +38,7 @@ TID_FIRST: Final = PID + 1  # the thread with the number of its process would be
 
 _LINES: Final = 1024
 _MARK_LETTERS: Final = 80
+_TIE_S: Final = 2e-9  # enough to be apart when it is rounded to nanoseconds
 
 _Json: TypeAlias = dict[str, Any]
 
@@ -89,11 +92,29 @@ def write_timeline(trace: Trace, path: Path) -> None:
 
 def timeline(trace: Trace) -> Iterator[_Json]:
     """Yield the Chrome trace events of a trace. Times are microseconds since its first event."""
-    found = spans(trace)
+    found = spans_of(_apart(trace), trace.begin_s)
     yield {"ph": "M", "name": "process_name", "pid": PID, "args": {"name": "actors"}}
     for tid, row in enumerate(itertools.chain(_actor_rows(found), _wait_rows(found)), TID_FIRST):
         yield from _drawn(row, tid, found.begin_s)
     yield from _mailboxes(found)
+
+
+def _apart(events: Iterable[TraceEvent]) -> Iterator[TraceEvent]:
+    """The events, each a little later than the one before if they are of the same time.
+
+    A viewer sorts by time, and forgets an arrow that ends before it begins. What is of the same time here, as
+    an answer and that it was heard, or all that a simulation does in a moment, happened one after the other.
+    """
+    last_s = told_s = -math.inf  # of the event before, as it is passed on and as it came
+    for event in events:
+        time_s = event[0]
+        if time_s >= told_s:
+            told_s = time_s
+            if time_s <= last_s:
+                time_s = max(last_s + _TIE_S, math.nextafter(last_s, math.inf))
+                event = event._replace(time_s=time_s)  # noqa: PLW2901 - it is the same event
+            last_s = time_s
+        yield event
 
 
 def _drawn(row: _Row, tid: int, origin_s: float) -> Iterator[_Json]:
@@ -114,7 +135,7 @@ def _drawn(row: _Row, tid: int, origin_s: float) -> Iterator[_Json]:
         }
         if (flow := slice_.flow) is not None:
             # Both ends of an arrow have the same name, category and number.
-            arrow = {"ph": flow.phase, "name": flow.name, "cat": "flow", "id": flow.number, "ts": begin_us}
+            arrow = {"ph": flow.phase, "name": flow.name, "cat": flow.name, "id": flow.number, "ts": begin_us}
             yield arrow | where | ({"bp": "e"} if flow.phase == "f" else {})
     for mark in row.marks:
         name = f"{mark.kind}: {mark.text}" if mark.text else mark.kind
