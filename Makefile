@@ -18,7 +18,7 @@ WIRE_TESTS := $(wildcard tests/unit/actors/test_wire*.py) tests/unit/actors/test
 
 BENCHMARKS := $(filter-out %/corpus.py %/soak.py,$(sort $(wildcard tests/benchmarks/*.py)))
 
-.PHONY: help setup train test check coverage bench mutation clean spin
+.PHONY: help setup train test check coverage bench mutation clean system
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -35,7 +35,7 @@ train: $(VENV)/.installed
 	@echo "  $(BIN)/crystalline generate $(MODEL) --prompt 'A class is' --tokens 100"
 
 # pytest comes last, so that its closing line is the last thing on the screen.
-test: spin check $(VENV)/.installed-conformance
+test: system check $(VENV)/.installed-conformance
 	$(BIN)/python tests/conformance/make_fixtures.py --check
 	$(BIN)/python tests/conformance/check_transformers.py
 	$(BIN)/python tests/conformance/check_sampling.py
@@ -62,12 +62,19 @@ coverage: $(VENV)/.installed-dev
 	  --deselect=tests/simulation/test_exploration.py::test_the_laws_hold_wherever_a_fault_comes
 	$(BIN)/python -m coverage report
 
-# The model checker and the compiler it needs come from the system, not from the virtual environment.
-spin:
-	@command -v spin >/dev/null && printf '#include <stdio.h>' | gcc -E - >/dev/null 2>&1 || \
-	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo 'Installing spin and gcc' && \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y spin gcc libc6-dev >/dev/null; } || \
-	  { echo 'error: the tests need spin and gcc: as root, apt-get install -y spin gcc libc6-dev' >&2; exit 1; }
+# What the tests need and pip does not have: a model checker with its compiler, a browser with what drives it.
+system:
+	@missing=; \
+	command -v spin >/dev/null || missing="$$missing spin"; \
+	printf '#include <stdio.h>' | gcc -E - >/dev/null 2>&1 || missing="$$missing gcc libc6-dev"; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v chromedriver >/dev/null || missing="$$missing chromium-driver"; \
+	test -z "$$missing" || \
+	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "Installing$$missing" && \
+	    apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; } || \
+	  { echo "error: the tests need$$missing: as root, apt-get install -y --no-install-recommends$$missing" >&2; \
+	    exit 1; }
 
 # All of them, also behind one that misses its goal; those that take hours are for their own commands.
 bench: $(VENV)/.installed-peers

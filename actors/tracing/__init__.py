@@ -6,10 +6,14 @@ from actors.tracing.events import EVENT_KINDS, TraceEvent, TraceQueryError
 from actors.tracing.file import TraceFile
 from actors.tracing.opening import TraceLike, open_tracer
 from actors.tracing.options import TraceOptions
+from actors.tracing.otel import write_otel
 from actors.tracing.payloads import ArrayDigest, Fields, Payload, pack_arguments, pack_payload, read_payload
 from actors.tracing.reading import Trace, read_trace
+from actors.tracing.sequence import sequence
+from actors.tracing.spans import Spans, spans
 from actors.tracing.stuck import Stuck, stuck
 from actors.tracing.summary import Summary, summarise
+from actors.tracing.timeline import timeline, write_timeline
 from actors.tracing.tracer import Sink, Tracer
 from actors.tracing.usage import JobTimes, Usage, usage
 from actors.tracing.why import Why, why
@@ -23,6 +27,7 @@ __all__ = [
     "JobTimes",
     "Payload",
     "Sink",
+    "Spans",
     "Stuck",
     "Summary",
     "Trace",
@@ -41,8 +46,13 @@ __all__ = [
     "pack_payload",
     "read_payload",
     "read_trace",
+    "sequence",
+    "spans",
     "stuck",
     "summarise",
+    "timeline",
     "usage",
     "why",
+    "write_otel",
+    "write_timeline",
 ]
