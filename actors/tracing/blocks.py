@@ -43,7 +43,7 @@ FREQUENT_KINDS: Final = frozenset({"wait", "send", "receive", "reply", "done", "
 _kind, _msg_id, _cause_id = map(itemgetter, (1, 4, 5))
 _place: Final = itemgetter(2, 6)
 WAIT_ID: Final = 10
-_EXTRA: Final = {"ask": 1, "answer": 2}  # so many events more than rows
+_EXTRA: Final = {"ask": 1, "answer": 2, "serve": 3}  # so many events more than rows
 
 
 @dataclass(frozen=True, slots=True)

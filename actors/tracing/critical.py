@@ -184,7 +184,7 @@ def critical(trace: Trace, *, epoch: int | None = None, message: int | None = No
 
 
 def _blocked(trace: Trace, stretch: Stretch) -> tuple[BlockedSummary, ...]:
-    """Who has blocked the event loop meanwhile. It says so when it answers again, which may be after the end."""
+    """Who has blocked the event loop meanwhile. It says so when it answers again, maybe after the end."""
     tally = Tally()
     tally.take_all(
         event

@@ -1,11 +1,12 @@
 """How events are kept and written: the frequent ones as short rows, of which one may stand for several.
 
 A row begins with time, kind, actor, incarnation, message and cause. What an ask leaves behind most often are
-three of these, of which `expand` makes six events:
+two or three of these, of which `expand` makes six events:
 
-    ask       wait, send                  it was admitted at once
+    ask       wait, send                            it was admitted at once
     take      receive
-    answer    reply, done, wait_end       the answer is there: whoever asked can go on
+    answer    reply, done, wait_end                 the answer is there: whoever asked can go on
+    serve     receive, reply, done, wait_end        instead of the last two, if nothing was between them
 
 A row of any other kind has all the fields of `TraceEvent`, in the same order.
 """
@@ -40,6 +41,9 @@ LAYOUTS: Final[dict[str, dict[str, type]]] = {
     "take": _HEAD | {"sender": str, "type": str, "state": str, "size": int, "limit_s": float},
     "answer": _HEAD  # the cause is that of the ask
     | {"asker": str, "type": str, "type_of_answer": str, "life_of_asker": int, "state": str, "size": int},
+    "serve": _HEAD  # time, cause, state and size are those of the answer
+    | {"asker": str, "type": str, "type_of_answer": str, "life_of_asker": int, "state": str, "size": int}
+    | {"begun_s": float, "size_of_ask": int, "limit_s": float},
     "handled": _HEAD | {"type": str, "state": str},
 }
 FREQUENT: Final = frozenset(LAYOUTS)
@@ -52,7 +56,7 @@ FULL: Final = _HEAD | {
     "limit_s": float,
     "payload": bytes,
 }
-_WITH_PAYLOAD: Final = frozenset({"ask", "tell", "answer"})
+_WITH_PAYLOAD: Final = frozenset({"ask", "tell", "answer", "serve"})
 
 # `TraceEvent._make` without the check of the length: it is called for every event of a file.
 _event: Final[Callable[[Row], TraceEvent]] = partial(tuple.__new__, TraceEvent)
@@ -96,6 +100,13 @@ def _answer(row: Row) -> tuple[TraceEvent, ...]:
     )
 
 
+def _serve(row: Row) -> tuple[TraceEvent, ...]:
+    actor, life, msg_id, _, asker, tag = row[2:8]
+    state, _, begun_s, size, limit_s = row[10:15]
+    receive = begun_s, "receive", actor, life, msg_id, 0, tag, asker, state, size, 0, limit_s, b""
+    return (_event(receive), *_answer(row[:12] + row[15:]))
+
+
 def _handled(row: Row) -> tuple[TraceEvent, ...]:
     time_s, _, actor, life, msg_id, cause_id, tag, state = row
     return (_event((time_s, "done", actor, life, msg_id, cause_id, tag, "", state, 0, 0, 0.0, b"")),)
@@ -106,6 +117,7 @@ _EXPANSIONS: Final[dict[str, Callable[[Row], tuple[TraceEvent, ...]]]] = {
     "tell": _tell,
     "take": _take,
     "answer": _answer,
+    "serve": _serve,
     "handled": _handled,
 }
 

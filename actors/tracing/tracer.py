@@ -75,6 +75,7 @@ class Tracer:
         "_keep",
         "_lock",
         "_lost",
+        "_merges",
         "_pack",
         "_pack_arguments",
         "_ring",
@@ -82,6 +83,7 @@ class Tracer:
         "_sink",
         "_sink_error",
         "_stop",
+        "_taken",
         "_thread",
     )
 
@@ -108,6 +110,8 @@ class Tracer:
         # With a file, rows are in `_fresh` until its thread has taken them over to the ring.
         self._fresh: deque[Row] = deque(maxlen=UNWRITTEN_MAX) if file is not None else self._ring
         self._selection = Selection(options)
+        self._taken: Row = (0.0, "", "", 0, 0)  # the latest of its kind
+        self._merges = sink is None and self._selection.keeps_all
         self._keep: Callable[[Row], None] = self._route()
         self._lock = threading.Lock()  # around taking rows from `_fresh`
         self._stop = threading.Event()
@@ -161,28 +165,31 @@ class Tracer:
     ) -> None:
         """A handler begins with a message."""
         now_s = self._clock()
-        self._keep(
-            (
-                now_s,
-                "take",
-                actor,
-                incarnation,
-                msg_id,
-                0,
-                entry.origin.name,
-                entry.packed[0].tag,
-                state,
-                entry.nbytes,
-                deadline_s - now_s,
-            )
+        self._taken = row = (
+            now_s,
+            "take",
+            actor,
+            incarnation,
+            msg_id,
+            0,
+            entry.origin.name,
+            entry.packed[0].tag,
+            state,
+            entry.nbytes,
+            deadline_s - now_s,
         )
+        self._keep(row)
 
     def answered(self, origin: Origin, ask: Ask, packed: Packed, nbytes: int) -> None:
         """A handler has returned, and its answer is there for whoever asked."""
-        asker = ask.origin
+        asker, taken = ask.origin, self._taken
+        kind: str = "answer"
+        more: Row = ()
+        if taken[4] == ask.wait_id and self._take_back(taken):
+            kind, more = "serve", (taken[0], taken[9], taken[10])
         row = (
             self._clock(),
-            "answer",
+            kind,
             origin.name,
             origin.incarnation,
             ask.wait_id,
@@ -193,8 +200,20 @@ class Tracer:
             asker.incarnation,
             origin.state,
             nbytes,
+            *more,
         )
         self._keep(row if self._pack is None else (*row, self._pack(packed)))
+
+    def _take_back(self, row: Row) -> bool:
+        """Take back the last row if it is this one; the thread that writes may just have taken it."""
+        fresh = self._fresh
+        if not self._merges or not fresh or fresh[-1] is not row:
+            return False
+        try:
+            fresh.pop()
+        except IndexError:
+            return False
+        return True
 
     def handled(self, actor: str, incarnation: int, msg_id: int, tag: str, state: str) -> None:
         """A handler has ended without an answer."""

@@ -11,6 +11,8 @@ from tests.benchmarks.cost.ways import CHILDREN, Arrivals, Measures, Number, bur
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from actors.tracing import TraceLike
+
 # Long enough for any sample on a slow machine; every handler has a deadline all the same.
 SAMPLE_S: Final = 300.0
 
@@ -112,7 +114,7 @@ class System:
 
 
 @asynccontextmanager
-async def actors(*, trace: bool = False) -> AsyncIterator[Measures]:
+async def actors(*, trace: TraceLike = None) -> AsyncIterator[Measures]:
     """Open a system, and shut it down."""
     async with ActorSystem("bench", trace=trace) as opened:
         party = System(opened)

@@ -1,6 +1,7 @@
 """One training of ours, in a process of its own: how long its steps take.
 
 usage: python tests/benchmarks/speed/ours.py [--sizes SIZES] [--spheres N] [--steps N] [--warm N]
+           [--trace FILE]
 
 A real `Trainer` on real text, without a run folder and without held-out text; 12 shards. The time of a step
 is that from the end of the step before to its own end, as a program hears of them through `events()`: it
@@ -52,17 +53,20 @@ class _TooShort(Exception):
     """The text has fewer full batches than steps were asked for."""
 
 
-def measured(sizes: str, spheres: int, *, steps: int, warm: int) -> dict[str, Any]:
-    """Run this program in a process of its own and return what it found.
+def measured(sizes: str, spheres: int, *, steps: int, warm: int, trace: Path | None = None) -> dict[str, Any]:
+    """Run this program in a process of its own and return what it found, with a trace if that is wanted.
 
     Raises:
         ChildError: it failed.
     """
     words = ["--sizes", sizes, "--spheres", str(spheres), "--steps", str(steps), "--warm", str(warm)]
+    words += ["--trace", str(trace)] if trace is not None else []
     return answer_of([sys.executable, str(Path(__file__).resolve()), *words, "--with-parent"])
 
 
-async def train(sizes: Sizes, spheres: int, steps: int, warm: int) -> dict[str, Any]:
+async def train(
+    sizes: Sizes, spheres: int, steps: int, warm: int, trace: Path | None = None
+) -> dict[str, Any]:
     """Train for `warm` + `steps` steps; the former do not count.
 
     Raises:
@@ -71,7 +75,7 @@ async def train(sizes: Sizes, spheres: int, steps: int, warm: int) -> dict[str, 
     settings = sizes.train(spheres=spheres, epochs=1, steps=warm + steps, val_fraction=0.0, save_every_s=0.0)
     ends: list[_End] = []
     usage: tuple[SphereTime, ...] = ()
-    async with Trainer(sizes.model, settings, sizes.corpus()) as trainer:
+    async with Trainer(sizes.model, settings, sizes.corpus(), trace=trace) as trainer:
         if trainer.steps < warm + steps:
             raise _TooShort(f"the text has {trainer.steps} steps, not {warm + steps}: choose fewer")
         async for event in trainer.events():
@@ -123,6 +127,7 @@ def main() -> None:
     parser.add_argument("--spheres", type=int, default=2)
     parser.add_argument("--steps", type=int, default=8, help="steps that count, 1 or more")
     parser.add_argument("--warm", type=int, default=2, help="steps before them, 1 or more")
+    parser.add_argument("--trace", type=Path, help="file for a trace; none by default")
     parser.add_argument("--with-parent", action="store_true", help="end when standard input ends")
     options = parser.parse_args()
     if min(options.steps, options.warm) < 1:
@@ -130,7 +135,9 @@ def main() -> None:
     if options.with_parent:
         end_with_parent()
     try:
-        found = asyncio.run(train(SIZES[options.sizes], options.spheres, options.steps, options.warm))
+        found = asyncio.run(
+            train(SIZES[options.sizes], options.spheres, options.steps, options.warm, options.trace)
+        )
     except _TooShort as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
