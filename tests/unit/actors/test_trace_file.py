@@ -193,7 +193,7 @@ def test_an_earlier_format_is_refused_by_name(tmp_path: Path) -> None:
 def _block(**changes: Any) -> tuple[Any, ...]:
     """A block of one event, and what is to be wrong with it."""
     names = ["events", "begin", "end", "actors", "peers", "kinds"]
-    names += ["messages", "numbers", "checksum", "length", "data"]
+    names += ["messages", "causes", "waits", "checksum", "length", "data"]
     fields = dict(zip(names, msgpack.unpackb(pack_block(msgpack.Packer(), [tuple(_event(1))])), strict=True))
     assert changes.keys() <= fields.keys()
     return tuple((fields | changes).values())
@@ -218,7 +218,8 @@ def _block(**changes: Any) -> tuple[Any, ...]:
                 {"kinds": 3},
                 {"messages": [1]},
                 {"messages": ["a", "b"]},
-                {"numbers": [[1]]},
+                {"causes": [[1]]},
+                {"waits": "1"},
                 {"length": 0},
                 {"length": 1 << 40},
                 {"checksum": 0},
