@@ -43,6 +43,7 @@ FREQUENT_KINDS: Final = frozenset({"wait", "send", "receive", "reply", "done", "
 _kind, _msg_id, _cause_id = map(itemgetter, (1, 4, 5))
 _place: Final = itemgetter(2, 6)
 WAIT_ID: Final = 10
+BEGUN: Final = 12
 _EXTRA: Final = {"ask": 1, "answer": 2, "serve": 3}  # so many events more than rows
 
 
@@ -103,7 +104,7 @@ def pack_block(packer: msgpack.Packer, rows: Sequence[Row]) -> bytes:
     waits = {row[WAIT_ID] for row in rows if row[1] in rare} if rare else ()
     index = (
         len(rows) + sum(kinds.count(kind) * more for kind, more in _EXTRA.items()),
-        rows[0][0],
+        rows[0][BEGUN if kinds[0] == "serve" else 0],
         rows[-1][0],
         list(actors),
         list(dict.fromkeys(peer for _, peer in places if peer not in actors)),
