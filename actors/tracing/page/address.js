@@ -52,7 +52,6 @@ class Address {
   }
 }
 
-// Half a character cannot stand in an address.
 function encodeName(name) {
-  return encodeURIComponent(name.toWellFormed ? name.toWellFormed() : name.replace(/[\ud800-\udfff]/g, "\ufffd"));
+  return encodeURIComponent(whole(name));
 }

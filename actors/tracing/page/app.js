@@ -56,7 +56,7 @@ class App {
 
   recolour() {
     this.theme = new Theme();
-    for (const kind of KINDS) legend(byId(`kind-${kind}`).nextElementSibling, kind, this.theme);
+    for (const canvas of document.querySelectorAll("canvas[data-sign]")) drawSign(canvas, canvas.dataset.sign, this.theme);
     this.schedule();
   }
 
@@ -92,6 +92,7 @@ class App {
   notes() {
     const notes = [];
     if (this.arrowsHidden) notes.push(`${plural(this.arrowsHidden, "message")} in view: zoom in for their arrows`);
+    if (this.selectedRow >= 0 && this.layout.place[this.selectedRow] < 0) notes.push("what is selected is hidden");
     if (!this.layout.visible.length) notes.push("no actor has such a name");
     const note = notes.join("; ");
     if (byId("notes").textContent !== note) byId("notes").textContent = note;

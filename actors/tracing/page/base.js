@@ -88,9 +88,14 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
-// Control characters as pictures, and what is no text as a replacement: for titles and canvases.
+// Half a character, which may be in a string but not in a text, becomes a replacement for one.
+function whole(text) {
+  return text.replace(/\p{Surrogate}/gu, "\ufffd");
+}
+
+// As people may see it: control characters as pictures, and nothing that turns the direction of what follows.
 function shown(text) {
-  return text
+  return whole(text)
     .replace(/[\u0000-\u0008\u000b-\u001f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0)))
     .replace(/[\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 }

@@ -12,7 +12,7 @@ const KEYS = [
   ["n", "next hit", (app) => app.step(1)],
   ["p", "previous hit", (app) => app.step(-1)],
   ["Escape", "select nothing", (app) => app.select(null)],
-  ["?", "these keys", () => byId("help").showModal()],
+  ["?", "these signs and keys", () => byId("help").showModal()],
 ];
 const TIMELINE_KEYS = [
   ["ArrowLeft", "in the timeline: the one before, in the same row", (app) => app.neighbour(-1)],
@@ -102,6 +102,13 @@ function listenToPointers(app) {
   }, { passive: false });
 }
 
+// The place of a sign, which is drawn when the colours are known. The words beside it say what it shows.
+function signOf(sign) {
+  const canvas = element("canvas", { "aria-hidden": "true" });
+  canvas.dataset.sign = sign;
+  return canvas;
+}
+
 function listenToFields(app) {
   const typed = (node, act) => {
     let timer = 0;
@@ -117,22 +124,25 @@ function listenToFields(app) {
   for (const kind of KINDS) {
     const box = element("input", { type: "checkbox", id: `kind-${kind}`, checked: true, defaultChecked: true });
     box.addEventListener("change", filter);
-    byId("kinds").append(element("label", {}, box, element("canvas", { role: "img", "aria-label": "" }), KIND_NAMES[kind]));
+    byId("kinds").append(element("label", { title: SIGNS[kind] ?? "" }, box, signOf(kind), KIND_NAMES[kind]));
+  }
+  for (const [sign, words] of Object.entries(SIGNS)) {
+    byId("signs").append(element("dt", {}, signOf(sign)), element("dd", {}, words));
   }
   for (const name of ["actors", "types", "text"]) typed(byId(`filter-${name}`), filter);
   byId("filter").addEventListener("submit", (event) => event.preventDefault());
   byId("filter").addEventListener("reset", () => setTimeout(filter, 0));
   const query = byId("query");
   let searched = "";
+  // Search for what is not searched for yet: Enter may have come before the pause in typing.
   const search = () => {
+    if (query.value === searched) return false;
     searched = query.value;
     app.find(searched);
+    return true;
   };
   typed(query, search);
-  const step = (by) => {
-    if (query.value !== searched) search();
-    else app.step(by);
-  };
+  const step = (by) => search() || app.step(by);
   byId("search").addEventListener("submit", (event) => {
     event.preventDefault();
     step(1);
