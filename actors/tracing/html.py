@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["write_html"]
 
-_PAGE: Final = resources.files("actors.tracing") / "page"
-
 # In the order in which they are read: each uses names of those before it, and only functions those after it.
 _SCRIPTS: Final = (
     "base",
@@ -79,7 +77,7 @@ def write_html(trace: Trace, path: Path) -> None:
 
 
 def _text(name: str) -> str:
-    return (_PAGE / name).read_text(encoding="utf-8")
+    return (resources.files("actors.tracing") / "page" / name).read_text(encoding="utf-8")
 
 
 def _script() -> str:

@@ -271,6 +271,7 @@ def test_a_filter_hides_actors_types_and_kinds(page: TracePage) -> None:
     assert "/root/sphere-1" in page.ask("rows")
     by_id(page, "filter-clear").click()
     page.until("return window.__trace.rows().length === arguments[0]", len(every))
+    page.ask("frame")
     before = page.ask("drawn")
     by_id(page, "kind-jobs").click()
     page.ask("frame")
