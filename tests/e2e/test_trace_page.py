@@ -149,8 +149,49 @@ def test_every_actor_has_a_row_of_its_own_parents_above_children(page: TracePage
     assert shown[at : at + 4] == ["/root", "sphere-0", "sphere-1", "sphere-2"]
     tops = [row["top"] for row in page.ask("drawn")["rows"]]
     assert tops == sorted(set(tops)), "no two rows are in the same place"
+    assert_names_stand_beside_their_rows(page)
     levels = page.js("return [...document.querySelectorAll('.row')].map((row) => row.ariaLevel)")
     assert levels[at : at + 2] == ["1", "2"]
+
+
+def assert_names_stand_beside_their_rows(page: TracePage) -> None:
+    tops = page.js("""
+        const top = document.getElementById("timeline").getBoundingClientRect().top;
+        return window.__trace.drawn().rows.map(({ row, top: drawn }) =>
+            document.querySelector(`.row[data-row="${row}"]`).getBoundingClientRect().top - top - drawn)
+    """)
+    assert tops
+    assert tops == pytest.approx([0.0] * len(tops), abs=0.6)
+
+
+def test_more_actors_than_have_room_can_be_scrolled_to(browser: WebDriver, tmp_path: Path) -> None:
+    events = []
+    for number in range(1, 301):
+        path = f"/a-{number:03}"
+        events += [
+            TraceEvent(number, "start", path, 1, 0, 0, "A", ""),
+            TraceEvent(number + 0.1, "receive", path, 1, number, 0, "tag", "outside"),
+            TraceEvent(number + 0.9, "done", path, 1, number, 0, "tag", ""),
+        ]
+    write_html(Trace.of(events), tmp_path / "page.html")
+    page = TracePage(browser, tmp_path / "page.html")
+    drawn = page.ask("drawn")["rows"]
+    assert len(drawn) < 60, "only what is in view is drawn"
+    assert len(texts(page, ".row")) <= len(drawn)
+    by_id(page, "query").send_keys("#250", Keys.ENTER)
+    page.ask("frame")
+    names = page.ask("rows")
+    drawn_names = [names[row["row"]] for row in page.ask("drawn")["rows"]]
+    assert "/a-250" in drawn_names
+    assert "/a-001" not in drawn_names
+    assert_names_stand_beside_their_rows(page)
+    press(page, Keys.ESCAPE)
+    handler = first_of(page, "handlers", message=page.ask("messages").index(251))
+    begin, end = page.ask("range")
+    page.ask("show", begin, end + 2)
+    pointer(page, *place(page, "handlers", handler)).click().perform()
+    assert texts(page, "#story h2") == ["tag #251"]
+    assert page.complaints() == []
 
 
 def test_a_click_on_a_handler_tells_its_story_with_the_right_cause(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TracePage", "chromium"]
 
-BROWSER: Final = "/usr/bin/chromium"
-DRIVER: Final = "/usr/bin/chromedriver"
 FLAGS: Final = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 LIMIT_S: Final = 30.0
 
@@ -29,6 +28,12 @@ _WATCH: Final = """
     document.addEventListener("securitypolicyviolation",
         (event) => window.violations.push(`${event.violatedDirective}: ${event.blockedURI}`));
 """
+
+
+def _installed(name: str) -> str:
+    path = shutil.which(name)
+    assert path is not None, f"{name} is not installed: `make system` sees to it"
+    return path
 
 
 @contextlib.contextmanager
@@ -41,11 +46,11 @@ def chromium(profile: Path, *, width: int = 1500, height: int = 950) -> Iterator
         height: likewise.
     """
     options = Options()
-    options.binary_location = BROWSER
+    options.binary_location = _installed("chromium")
     for flag in (*FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    driver = webdriver.Chrome(options=options, service=Service(_installed("chromedriver")))
     try:
         driver.set_page_load_timeout(LIMIT_S)
         driver.set_script_timeout(LIMIT_S)

@@ -35,7 +35,7 @@ class App {
     const { head } = this.model;
     document.title = `Trace: ${shown(head.title)}`;
     byId("title").textContent = shown(head.title);
-    byId("corner").textContent = `${plural(this.model.rows.count, "actor")}`;
+    byId("corner").textContent = plural(this.model.rows.count, "row");
     for (const name of this.commonTypes()) byId("types").append(element("option", { value: name }));
     this.panel.run();
     this.panel.story(null);
@@ -131,7 +131,7 @@ class App {
     if (place < 0) return;
     const box = byId("rows");
     byId("rows-inner").style.height = `${this.layout.height + 40}px`;
-    const room = box.clientHeight - HEAD;
+    const room = box.clientHeight;
     const [top, bottom] = [this.layout.tops[place], this.layout.tops[place + 1]];
     if (top < box.scrollTop || bottom > box.scrollTop + room) box.scrollTop = Math.max(0, top - room / 3);
     this.scroll = box.scrollTop;

@@ -92,8 +92,10 @@ function paintArrows(painter) {
       const outside = Math.max(from[0], to[0]) < 0 || Math.min(from[0], to[0]) > painter.width
         || Math.max(from[1], to[1]) < HEAD || Math.min(from[1], to[1]) > painter.height;
       if (outside || Number.isNaN(from[1] + to[1])) continue;
+      context.globalAlpha = why === "view" ? 0.55 : 1; // what is below is still to be read
       arrow(context, way.lost ? theme.trouble : colours[why], from, to,
         { dashed: way.reply, width: why === "view" ? 1 : why === "selected" ? 2.4 : 1.7, lost: way.lost });
+      context.globalAlpha = 1;
       drawn.arrows.push({ ...way, why, x: [from[0], to[0]], y: [from[1], to[1]] });
     }
   };

@@ -50,6 +50,7 @@ const TIME_UNITS = [[1, "s"], [1e-3, "ms"], [1e-6, "µs"], [1e-9, "ns"]];
 // A duration in the unit that suits it, with three digits that count: 1.23 ms.
 function duration(s) {
   if (!Number.isFinite(s)) return "unknown";
+  if (s === 0) return "0 s";
   if (Math.abs(s) >= 120) return `${Math.floor(s / 60)} min ${(s % 60).toFixed(0)} s`;
   const [unit, name] = TIME_UNITS.find(([size]) => Math.abs(s) >= size) ?? TIME_UNITS[3];
   const value = s / unit;

@@ -115,7 +115,7 @@ class Stories {
     if (!Number.isNaN(m.replied[i])) {
       const size = m.answer_size[i] ? `, ${bytes(m.answer_size[i])}` : "";
       add("answer", `${model.text(m.answer[i])}${size}, at ${moment(m.replied[i])}`);
-      if (!Number.isNaN(m.heard[i])) add("heard", `${duration(m.heard[i] - m.replied[i])} later`);
+      if (m.heard[i] > m.replied[i]) add("heard", `${duration(m.heard[i] - m.replied[i])} later`);
     } else if (m.is_ask[i]) add("answer", "none, as far as the trace tells");
     const wait = model.waitOf[i];
     if (wait >= 0 && model.isTrouble({ kind: "waits", i: wait })) add("the wait for it", this.outcomeOf(wait));
