@@ -338,6 +338,11 @@ def test_a_subtree_can_be_folded_and_opens_for_what_is_found_in_it(page: TracePa
     page.ask("frame")
     row = page.driver.find_element("css selector", f".row[data-row='{root}']")
     assert row.get_attribute("aria-expanded") == "false"
+    page.js("arguments[0].focus()", row)
+    press(page, Keys.ARROW_RIGHT, Keys.ARROW_DOWN, Keys.ENTER)
+    assert texts(page, "#story h2") == ["/root/sphere-0"]
+    press(page, Keys.ARROW_UP, Keys.ARROW_LEFT)
+    assert not [name for name in page.ask("rows") if name.startswith("/root/")]
     page.ask("select", "rows", first_of_row(page, "/root/sphere-1"))
     assert "/root/sphere-1" in page.ask("rows")
 
@@ -381,10 +386,34 @@ def test_wheel_drag_double_click_and_keys_move_the_view(page: TracePage) -> None
         press(page, keys)
         after = page.ask("range")
         assert (after[1] - after[0] > before[1] - before[0]) is wider, keys
-    press(page, "w", "w", "d")
+    minimap = by_id(page, "minimap")
+    press(page, "w", "w", "w", "w", "w", "w")
+    across = ActionChains(page.driver, duration=0).move_to_element_with_offset(
+        minimap, round(minimap.size["width"] / 4), 0
+    )
+    across.click().perform()
+    begin, end = page.ask("range")
+    assert (begin + end) / 2 == pytest.approx(full[0] + 0.75 * (full[1] - full[0]), rel=0.01)
+    press(page, "f", "w", "w", "d")
     right = page.ask("range")
     press(page, "a")
     assert page.ask("range")[0] < right[0]
+    press(page, Keys.ESCAPE)
+    for fingers in ((200, 300), (150, 350), (100, 400)):
+        page.driver.execute_cdp_cmd(
+            "Input.dispatchTouchEvent",
+            {
+                "type": "touchStart" if fingers == (200, 300) else "touchMove",
+                "touchPoints": [
+                    {"x": canvas.location["x"] + x, "y": canvas.location["y"] + 100, "id": number}
+                    for number, x in enumerate(fingers)
+                ],
+            },
+        )
+    page.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    pinched = page.ask("range")
+    assert (pinched[1] - pinched[0]) * 3 == pytest.approx(right[1] - right[0], rel=0.02)
+    assert page.ask("selection") is None, "nor are two fingers"
     press(page, "f")
     assert page.ask("range") == pytest.approx(full)
 
@@ -416,6 +445,7 @@ def test_the_timeline_can_be_used_with_keys_alone(page: TracePage) -> None:
     if cause >= 0:
         press(page, Keys.ENTER)
         assert page.ask("selection") == {"kind": "messages", "i": cause}
+    assert page.js("return document.activeElement.closest('#story') !== null"), "keys go on from there"
     press(page, "?")
     assert by_id(page, "help").is_displayed()
     press(page, Keys.ESCAPE)

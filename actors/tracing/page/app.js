@@ -159,7 +159,7 @@ class App {
       this.panel.show("story");
       byId("said").textContent = `${shown(story.title)}, ${shown(story.under)}`;
       if (move) {
-        if (this.selection.kind !== "rows") this.view.reveal(this.model.span(thing));
+        if (this.selection.kind !== "rows") this.view.reveal(this.surroundings(thing), this.model.span(thing));
         this.showRow(this.model.rowOf(this.selection));
       }
     } else {
@@ -167,6 +167,16 @@ class App {
       this.panel.show("run");
     }
     this.moved();
+  }
+
+  // What should be seen of a thing: all of it. A moment is seen in the handler it belongs to.
+  surroundings(thing) {
+    const { model } = this;
+    const cause = thing.kind === "marks" ? model.causeOf(thing) : -1;
+    const handler = cause >= 0 ? model.handlerOf[cause] : -1;
+    if (handler >= 0) return model.span({ kind: "handlers", i: handler });
+    const [begin, end] = model.span(thing);
+    return thing.kind === "marks" ? [begin - 0.0005 * model.end, end + 0.0005 * model.end] : [begin, end];
   }
 
   click(x, y) {

@@ -30,16 +30,15 @@ function thingAt(app, painter, x, y) {
   return arrowAt(painter, x, y);
 }
 
+// The weightiest mark near a time, and of those that lie upon each other the earliest, which is the one drawn.
 function markAt(lanes, row, time, around) {
   for (const weight of [2, 1, 0]) {
     const marks = lanes.marks[weight][row];
     const from = lowerBound(marks.time, time - around);
     const to = upperBound(marks.time, time + around);
-    let best = -1;
-    for (let k = from; k < to; k++) {
-      if (best < 0 || Math.abs(marks.time[k] - time) < Math.abs(marks.time[best] - time)) best = k;
-    }
-    if (best >= 0) return marks.items[best];
+    let nearest = Infinity;
+    for (let k = from; k < to; k++) nearest = Math.min(nearest, Math.abs(marks.time[k] - time));
+    for (let k = from; k < to; k++) if (Math.abs(marks.time[k] - time) <= nearest + around / 3) return marks.items[k];
   }
   return -1;
 }

@@ -30,7 +30,10 @@ class Panel {
   link({ thing, text, note, bad }, act = () => this.app.select(thing)) {
     const button = element("button", { type: "button", className: bad ? "link bad" : "link" },
       element("span", { className: "what" }, shown(text)), " ", element("span", { className: "note" }, shown(note)));
-    button.addEventListener("click", act);
+    button.addEventListener("click", () => {
+      act();
+      byId("story").querySelector("h2")?.focus(); // the button is gone, and keys go on from here
+    });
     return element("li", {}, button);
   }
 
@@ -67,7 +70,7 @@ class Panel {
       return;
     }
     section.replaceChildren(
-      element("h2", { className: story.bad ? "bad" : "" }, shown(story.title)),
+      element("h2", { className: story.bad ? "bad" : "", tabIndex: -1 }, shown(story.title)),
       element("p", { className: "under" }, shown(story.under)),
       this.facts(story.facts),
     );

@@ -50,14 +50,16 @@ class View {
     this.show(this.begin + by, this.end + by);
   }
 
-  // Bring a thing into view: moved if it is out of it, and zoomed if it were a speck or did not fit.
-  reveal([begin, end]) {
+  // Bring a stretch into view: moved if it is out of it, and zoomed if it were a speck or did not fit. What
+  // matters of it is in view in any case.
+  reveal([begin, end], [from, to] = [begin, end]) {
     const length = Math.max(end - begin, SPAN_MIN);
+    const middle = (begin + end) / 2;
     if (length > this.span * 0.9) this.show(begin - 0.1 * length, end + 0.1 * length);
-    else if (length * this.scale < 8) this.show((begin + end) / 2 - length * 12 - 5e-6, (begin + end) / 2 + length * 12 + 5e-6);
-    else if (begin < this.begin || end > this.end) {
+    else if (length * this.scale < 8) this.show(middle - length * 12 - 5e-6, middle + length * 12 + 5e-6);
+    if (from < this.begin || to > this.end) {
       const half = this.span / 2;
-      this.show((begin + end) / 2 - half, (begin + end) / 2 + half);
+      this.show((from + to) / 2 - half, (from + to) / 2 + half);
     }
   }
 }
