@@ -4,6 +4,7 @@ from actors.tracing.critical import CriticalPath, critical
 from actors.tracing.diff import Difference, diff
 from actors.tracing.events import EVENT_KINDS, TraceEvent, TraceQueryError
 from actors.tracing.file import TraceFile
+from actors.tracing.html import write_html
 from actors.tracing.opening import TraceLike, open_tracer
 from actors.tracing.options import TraceOptions
 from actors.tracing.otel import write_otel
@@ -53,6 +54,7 @@ __all__ = [
     "timeline",
     "usage",
     "why",
+    "write_html",
     "write_otel",
     "write_timeline",
 ]
