@@ -59,8 +59,10 @@ def write_otel(trace: Trace, path: Path) -> None:
     begin += encode({"name": "actors.tracing"}) + ',"spans":['
     with replacing(path) as file:
         found = map(encode, otel_spans(trace))
-        while chunk := list(itertools.islice(found, SPANS_IN_REQUEST)):
+        chunk = list(itertools.islice(found, SPANS_IN_REQUEST))
+        while chunk or not file.tell():  # an empty trace is a request without spans
             file.write(begin + ",".join(chunk) + "]}]}]}\n")
+            chunk = list(itertools.islice(found, SPANS_IN_REQUEST))
 
 
 def otel_spans(trace: Trace) -> Iterator[_Json]:
@@ -70,8 +72,8 @@ def otel_spans(trace: Trace) -> Iterator[_Json]:
     for message in found.messages:
         if message.sent_s is not None:
             yield export.sent(message, message.sent_s)
-    for handler in found.handlers:
-        yield export.handled(handler)
+    for number, handler in enumerate(found.handlers):
+        yield export.handled(number, handler)
     for number, job in enumerate(found.jobs):
         yield export.worked(number, job)
     for number, wait in enumerate(found.waits):
@@ -93,7 +95,8 @@ class _Export:
 
     def __init__(self, found: Spans, run: str, origin_ns: int) -> None:
         self.messages = {message.msg_id: message for message in found.messages if message.sent_s is not None}
-        self.handlers = {handler.msg_id: handler for handler in found.handlers}
+        # Where a message was handled twice, which no actor does, the first time counts.
+        self.handlers = {handler.msg_id: handler for handler in reversed(found.handlers)}
         self._outcomes = {wait.wait_id: wait for wait in found.waits if wait.wait_id}
         self._events: dict[int, list[Mark]] = {}
         for mark in found.marks:
@@ -131,11 +134,13 @@ class _Export:
         span["attributes"] = _attributes(values)
         return span
 
-    def handled(self, handler: Handler) -> _Json:
+    def handled(self, number: int, handler: Handler) -> _Json:
         message = self.messages.get(handler.msg_id)
         is_ask = handler.answered_s is not None or (message is not None and message.is_ask)
         kind = SERVER if is_ask else CONSUMER
         span = self._span(handler.msg_id, "process", handler.msg_id, kind, handler.begin_s, handler.end_s)
+        if self.handlers[handler.msg_id] is not handler:
+            span["spanId"] = self._span_id("process again", number)
         span["name"] = _text(f"process {handler.actor}")
         known = message or Message(handler.msg_id, handler.type, handler.sender, handler.actor, is_ask=is_ask)
         values = _of_message(known, handler.actor) | {
@@ -155,7 +160,7 @@ class _Export:
 
     def worked(self, number: int, job: Job) -> _Json:
         span = self._span(job.msg_id, "job", number, INTERNAL, job.asked_s, job.end_s)
-        span["name"] = _text(job.name)
+        span["name"] = _text(job.name) or "a job"
         self._below(span, job.msg_id)
         values = _of_actor(job.actor, job.incarnation) | {
             "messaging.actors.queued_s": job.begin_s - job.asked_s

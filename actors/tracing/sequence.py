@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from actors.tracing.events import TraceQueryError
-from actors.tracing.spans import spans
+from actors.tracing.spans import apart, spans_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -34,8 +34,8 @@ _NOTED: Final = frozenset(
 # These become entities: Mermaid would take `;` and `#` for the end of a statement and a comment, `%%` and `{`
 # for directives, `<` for a tag, and `:` after certain words for styles.
 _UNSAFE: Final = re.compile(r"[^\w ./()+,='!?|@*\[\]-]")
-# Steps of the same time: what ends a handler comes after what it does.
-_SEND, _BEGIN, _NOTE, _REPLY, _END = range(5)
+# Steps of the same time: what belongs to a handler lies between its beginning and its end.
+_BEGIN, _SHOWN, _END = range(3)
 
 
 class _Step(NamedTuple):
@@ -46,14 +46,14 @@ class _Step(NamedTuple):
         rank: decides between steps of the same time.
         actors: who is in it; the line has `{0}` and `{1}` in their places.
         line: the line.
-        bar: the handler whose bar it begins or ends, None for anything that is shown by itself.
+        bar: number of the handler whose bar it begins or ends, None for anything that is shown by itself.
     """
 
     time_s: float
     rank: int
     actors: tuple[str, ...]
     line: str
-    bar: tuple[str, int] | None = None
+    bar: int | None = None
 
 
 def sequence(
@@ -73,7 +73,7 @@ def sequence(
     """
     if limit < 1:
         raise ValueError(f"limit must be positive, got {limit}")
-    found = spans(trace)
+    found = spans_of(apart(trace), trace.begin_s)
     about = None if message is None else _tree(found, message)
     chosen = None if actors is None else _chosen(found, actors)
     steps = [step for step in _steps(found, about) if chosen is None or not chosen.isdisjoint(step.actors)]
@@ -115,9 +115,9 @@ def _steps(found: Spans, about: frozenset[int] | None) -> Iterator[_Step]:
     for message in found.messages:
         if about is None or message.msg_id in about:
             yield from _arrows(message)
-    for handler in found.handlers:
+    for number, handler in enumerate(found.handlers):
         if about is None or handler.msg_id in about:
-            yield from _bar(handler, found.end_s)
+            yield from _bar(number, handler, found.end_s)
     for job in found.jobs:
         if about is None or job.msg_id in about:
             yield from _work(job)
@@ -145,20 +145,19 @@ def _arrows(message: Message) -> Iterator[_Step]:
     if message.sent_s is not None:
         name = f"{message.type} ({message.msg_id})"
         text = _safe(f"{name} {message.lost}") if unheard else _safe(name)
-        yield _Step(message.sent_s, _SEND, ends, f"{{0}}{'-x' if unheard else '->>'}{{1}}: {text}")
+        yield _Step(message.sent_s, _SHOWN, ends, f"{{0}}{'-x' if unheard else '->>'}{{1}}: {text}")
     if message.replied_s is not None:
         text = _safe(f"{message.reply_type or 'answer'} ({message.msg_id})")
-        yield _Step(message.replied_s, _REPLY, ends[::-1], f"{{0}}-->>{{1}}: {text}")
+        yield _Step(message.replied_s, _SHOWN, ends[::-1], f"{{0}}-->>{{1}}: {text}")
     elif message.lost_s is not None and not unheard:
         text = _safe(f"{message.lost} ({message.msg_id})")
-        yield _Step(message.lost_s, _REPLY, ends[::-1], f"{{0}}--x{{1}}: {text}")
+        yield _Step(message.lost_s, _SHOWN, ends[::-1], f"{{0}}--x{{1}}: {text}")
 
 
-def _bar(handler: Handler, end_s: float) -> Iterator[_Step]:
-    bar, who = (handler.actor, handler.msg_id), (handler.actor,)
-    handler_end_s = end_s if handler.end_s is None else handler.end_s
-    yield _Step(handler.begin_s, _BEGIN, who, "activate {0}", bar)
-    yield _Step(handler_end_s, _END, who, "deactivate {0}", bar)
+def _bar(number: int, handler: Handler, end_s: float) -> Iterator[_Step]:
+    end_s = end_s if handler.end_s is None else handler.end_s
+    yield _Step(handler.begin_s, _BEGIN, (handler.actor,), "activate {0}", number)
+    yield _Step(end_s, _END, (handler.actor,), "deactivate {0}", number)
 
 
 def _work(job: Job) -> Iterator[_Step]:
@@ -175,24 +174,22 @@ def _work(job: Job) -> Iterator[_Step]:
 
 
 def _note(time_s: float, actor: str, text: str) -> _Step:
-    return _Step(time_s, _NOTE, (actor,), f"Note over {{0}}: {_safe(text)}")
+    return _Step(time_s, _SHOWN, (actor,), f"Note over {{0}}: {_safe(text)}")
 
 
 def _first(steps: list[_Step], limit: int) -> tuple[list[_Step], int]:
     """The first steps, with bars that begin before they end, and how many are left out."""
     shown: list[_Step] = []
-    open_: dict[tuple[str, int], _Step] = {}
+    open_: dict[int, _Step] = {}
     drawn = 0
     for step in steps:
         if step.bar is None:
             if drawn == limit:
                 break
             drawn += 1
-        elif step.bar in open_:
-            del open_[step.bar]
         elif step.rank == _BEGIN:
             open_[step.bar] = step
-        else:
+        elif open_.pop(step.bar, None) is None:
             continue  # of a handler whose beginning is not shown
         shown.append(step)
     shown += [step._replace(line="deactivate {0}") for step in open_.values()]

@@ -16,6 +16,7 @@ come, or that was not recorded any more. What had begun before the first event b
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +36,7 @@ __all__ = [
     "Message",
     "Spans",
     "WaitSpan",
+    "apart",
     "spans",
     "spans_of",
     "tree_order",
@@ -45,6 +47,8 @@ MARK_KINDS: Final = (
     *("snapshot", "restore", "fault", "blocked", "gap", "dump"),
 )
 """Events that are moments: they become marks."""
+
+TIE_S: Final = 2e-9  # enough for times to be apart when they are rounded to nanoseconds
 
 
 @dataclass(slots=True)
@@ -231,6 +235,24 @@ def spans_of(events: Iterable[TraceEvent], begin_s: float) -> Spans:
     return builder.finish()
 
 
+def apart(events: Iterable[TraceEvent]) -> Iterator[TraceEvent]:
+    """The events, each a little later than the one before if they are of the same time.
+
+    Who sorts by time has causes before their effects then. What is of the same time here, as an answer and
+    that it was heard, or all that a simulation does in a moment, has happened one after the other.
+    """
+    last_s = told_s = -math.inf  # of the event before, as it is passed on and as it came
+    for event in events:
+        time_s = event[0]
+        if time_s >= told_s:
+            told_s = time_s
+            if time_s <= last_s:
+                time_s = max(last_s + TIE_S, math.nextafter(last_s, math.inf))
+                event = event._replace(time_s=time_s)  # noqa: PLW2901 - it is the same event
+            last_s = time_s
+        yield event
+
+
 def tree_order(names: Iterable[str]) -> tuple[str, ...]:
     """Names of actors: code outside the tree first, parents before their children, else first come, first."""
     lines = {name: list(_line(name)) for name in names}
@@ -300,8 +322,9 @@ class _Builder:
         found.messages = list(self._messages.values())
         found.jobs.sort(key=lambda job: job.asked_s)
         found.waits.sort(key=lambda wait: wait.begin_s)
-        others = dict.fromkeys(message.receiver for message in found.messages if message.receiver)
-        found.actors = tree_order(self._seen | others)
+        ends = dict.fromkeys(end for message in found.messages for end in (message.sender, message.receiver))
+        ends.pop("", None)
+        found.actors = tree_order(self._seen | ends)
         return found
 
     def _begin(
@@ -331,6 +354,7 @@ class _Builder:
         message = self._messages.get(msg_id)
         if message is None:
             message = self._messages[msg_id] = Message(msg_id, type_, sender, actor, size=size)
+        message.sender, message.receiver = message.sender or sender, message.receiver or actor
         message.received_s = time_s
 
     def _done(self, event: TraceEvent) -> None:
@@ -354,6 +378,7 @@ class _Builder:
         message = self._messages.get(msg_id)
         if message is None:
             message = self._messages[msg_id] = Message(msg_id, handler.type, to, actor)
+        message.sender, message.receiver = message.sender or to, message.receiver or actor
         message.is_ask = True
         message.replied_s = time_s
         message.reply_type = type_

@@ -16,18 +16,16 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from actors.tracing.export import replacing
-from actors.tracing.spans import spans_of
+from actors.tracing.spans import apart, spans_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from actors.tracing.events import TraceEvent
     from actors.tracing.reading import Trace
     from actors.tracing.spans import Handler, Job, Mark, Message, Spans, WaitSpan
 
@@ -38,7 +36,6 @@ TID_FIRST: Final = PID + 1  # the thread with the number of its process would be
 
 _LINES: Final = 1024
 _MARK_LETTERS: Final = 80
-_TIE_S: Final = 2e-9  # enough to be apart when it is rounded to nanoseconds
 
 _Json: TypeAlias = dict[str, Any]
 
@@ -92,29 +89,11 @@ def write_timeline(trace: Trace, path: Path) -> None:
 
 def timeline(trace: Trace) -> Iterator[_Json]:
     """Yield the Chrome trace events of a trace. Times are microseconds since its first event."""
-    found = spans_of(_apart(trace), trace.begin_s)
+    found = spans_of(apart(trace), trace.begin_s)
     yield {"ph": "M", "name": "process_name", "pid": PID, "args": {"name": "actors"}}
     for tid, row in enumerate(itertools.chain(_actor_rows(found), _wait_rows(found)), TID_FIRST):
         yield from _drawn(row, tid, found.begin_s)
     yield from _mailboxes(found)
-
-
-def _apart(events: Iterable[TraceEvent]) -> Iterator[TraceEvent]:
-    """The events, each a little later than the one before if they are of the same time.
-
-    A viewer sorts by time, and forgets an arrow that ends before it begins. What is of the same time here, as
-    an answer and that it was heard, or all that a simulation does in a moment, happened one after the other.
-    """
-    last_s = told_s = -math.inf  # of the event before, as it is passed on and as it came
-    for event in events:
-        time_s = event[0]
-        if time_s >= told_s:
-            told_s = time_s
-            if time_s <= last_s:
-                time_s = max(last_s + _TIE_S, math.nextafter(last_s, math.inf))
-                event = event._replace(time_s=time_s)  # noqa: PLW2901 - it is the same event
-            last_s = time_s
-        yield event
 
 
 def _drawn(row: _Row, tid: int, origin_s: float) -> Iterator[_Json]:
@@ -163,10 +142,15 @@ def _us(time_s: float, since_us: float = 0.0) -> float:
 def _actor_rows(found: Spans) -> Iterator[_Row]:
     """Of each actor, parents before children, the row of its messages and that of its jobs."""
     messages: dict[str, list[_Slice]] = {actor: [] for actor in found.actors}
-    causes = {message.msg_id: message.cause_id for message in found.messages if message.sent_s is not None}
-    taken = {handler.msg_id for handler in found.handlers}
+    sent = {message.msg_id: message for message in found.messages if message.sent_s is not None}
+    taken: set[int] = set()  # messages to whose handler an arrow leads
     for handler in found.handlers:
-        messages[handler.actor].append(_handled(handler, found.end_s, causes))
+        message = sent.get(handler.msg_id) if handler.msg_id not in taken else None
+        if message is not None and message.sent_s is not None and message.sent_s > handler.begin_s:
+            message = None  # an arrow back in time would be an error
+        if message is not None:
+            taken.add(message.msg_id)
+        messages[handler.actor].append(_handled(handler, found.end_s, message))
     for message in found.messages:
         for actor, moment in _moments(message, taken):
             messages[actor].append(moment)
@@ -228,12 +212,13 @@ def _with_queue(row: _Row) -> _Row:
     return _Row(row.name, slices)
 
 
-def _handled(handler: Handler, end_s: float, causes: dict[int, int]) -> _Slice:
+def _handled(handler: Handler, end_s: float, message: Message | None) -> _Slice:
+    """A handler, and the end of the arrow from the send of its message, if that is known."""
     args: _Json = {
         "message": handler.msg_id,
         "type": handler.type,
-        "cause": causes.get(handler.msg_id, 0),
         "sender": handler.sender,
+        "cause": 0 if message is None else message.cause_id,
         "incarnation": handler.incarnation,
         "outcome": handler.outcome or "goes on",
     }
@@ -241,8 +226,8 @@ def _handled(handler: Handler, end_s: float, causes: dict[int, int]) -> _Slice:
         args["error"] = handler.error
     if handler.limit_s:
         args["limit_s"] = handler.limit_s
+    flow = None if message is None else _Flow("f", "message", 2 * handler.msg_id)
     end_s = end_s if handler.end_s is None else handler.end_s
-    flow = _Flow("f", "message", 2 * handler.msg_id) if handler.msg_id in causes else None
     return _Slice(handler.begin_s, end_s, _short(handler.type) or "a message", "message", args, flow)
 
 
