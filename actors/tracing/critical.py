@@ -106,7 +106,7 @@ class CriticalPath:
         ]
         lines = table(("share", "time", "parts", "could save"), rows, _MOST)
         names = ["", *(f"  {item.actor}: {item.what}" for item in self.items[:_MOST])]
-        width = max(map(len, lines))
+        width = max(map(len, lines), default=0)
         named = [f"{line:<{width}}{name}".rstrip() for line, name in zip(lines, names, strict=False)]
         told = [self._who(), self._why()]
         blocked = blocked_lines(self.blocked)
@@ -184,7 +184,7 @@ def critical(trace: Trace, *, epoch: int | None = None, message: int | None = No
 
 
 def _blocked(trace: Trace, stretch: Stretch) -> tuple[BlockedSummary, ...]:
-    """Who has blocked the event loop meanwhile. It says so when it answers again, maybe after the end."""
+    """Who has blocked the event loop meanwhile. That is told when it answers again, maybe after the end."""
     tally = Tally()
     tally.take_all(
         event
