@@ -110,8 +110,8 @@ class CriticalPath:
         named = [f"{line:<{width}}{name}".rstrip() for line, name in zip(lines, names, strict=False)]
         told = [self._who(), self._why()]
         blocked = blocked_lines(self.blocked)
-        # What holds everybody up is more than any actor's part in it.
-        grave = sum(each.total_s for each in self.blocked) > _GRAVE * self.seconds
+        # What holds everybody up comes first, unless one actor's part in it is larger.
+        grave = sum(each.total_s for each in self.blocked) > max(_GRAVE * self.seconds, self.saved_s or 0.0)
         told = [*blocked, *told] if grave else [*told, *blocked]
         return [self._whole(), *told, "", *named, *lines[len(names) :]]
 
