@@ -1,74 +1,14 @@
-"""The critical path: by hand where it is known, and laws that hold for every run."""
+"""The critical path, by hand where it is known."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from actors.tracing import CriticalPath, JobTimes, Trace, TraceEvent, TraceQueryError, critical
+from actors.tracing import CriticalPath, JobTimes, Trace, TraceQueryError, critical
 from tests.helpers.synthetic_trace import synthetic_events
-
-if TYPE_CHECKING:
-    from random import Random
-
-MANY = settings(max_examples=100, deadline=None)
-
-
-class Run:
-    """A run that is written down by hand. Numbers of messages are those of the asks' waits."""
-
-    def __init__(self) -> None:
-        self.events: list[TraceEvent] = []
-
-    def add(self, time_s: float, kind: str, actor: str, **fields: Any) -> None:
-        usual: dict[str, Any] = {"incarnation": 1, "msg_id": 0, "cause_id": 0, "type": "", "detail": ""}
-        self.events.append(TraceEvent(time_s, kind, actor, **(usual | fields)))
-
-    def send(
-        self, time_s: float, asker: str, cause: int, to: str, number: int, tag: str, size: int = 10
-    ) -> None:
-        reason = f"reply to {tag}"
-        self.add(time_s, "wait", asker, cause_id=cause, type=to, detail=reason, wait_id=number)
-        self.add(
-            time_s,
-            "send",
-            asker,
-            cause_id=cause,
-            type=tag,
-            detail=to,
-            msg_id=number,
-            size=size,
-            wait_id=number,
-        )
-
-    def receive(self, time_s: float, actor: str, number: int, tag: str) -> None:
-        self.add(time_s, "receive", actor, msg_id=number, type=tag)
-
-    def reply(self, time_s: float, actor: str, number: int, tag: str) -> None:
-        self.add(time_s, "reply", actor, msg_id=number, cause_id=number, type="t.answer")
-        self.add(time_s, "done", actor, msg_id=number, type=tag)
-
-    def wait_end(
-        self, time_s: float, asker: str, cause: int, to: str, number: int, how: str = "answered"
-    ) -> None:
-        self.add(time_s, "wait_end", asker, cause_id=cause, type=to, detail=how, wait_id=number)
-
-    def job(
-        self, begin_s: float, actor: str, cause: int, number: int, name: str, times: JobTimes, end_s: float
-    ) -> None:
-        target = f"job {name}"
-        self.add(begin_s, "wait", actor, cause_id=cause, type=target, detail="its result", wait_id=number)
-        self.add(begin_s, "job", actor, cause_id=cause, type=name, wait_id=number)
-        self.add(end_s, "wait_end", actor, cause_id=cause, type=target, detail="answered", wait_id=number)
-        self.add(end_s, "job_end", actor, cause_id=cause, type=name, detail=str(times), wait_id=number)
-
-    def trace(self) -> Trace:
-        return Trace.of(sorted(self.events, key=lambda event: event.time_s))
+from tests.helpers.written_trace import WrittenRun
 
 
 def path_of(found: CriticalPath) -> list[tuple[float, float, str, str]]:
@@ -76,9 +16,9 @@ def path_of(found: CriticalPath) -> list[tuple[float, float, str, str]]:
     return [(part.begin_s, part.seconds, part.actor, part.what) for part in found.segments]
 
 
-def one_after_the_other() -> Run:
+def one_after_the_other() -> WrittenRun:
     """A handler that asks one actor, which does a job; and then waits for something outside."""
-    run = Run()
+    run = WrittenRun()
     run.receive(0, "/root", 1, "t.go")
     run.send(1, "/root", 1, "/root/a", 2, "t.ask")
     run.receive(3, "/root/a", 2, "t.ask")
@@ -124,9 +64,9 @@ def gather(
     *,
     looks_s: float = 0.0,
     rounds: int = 1,
-) -> Run:
+) -> WrittenRun:
     """A handler that asks several at once, and looks at the answers `looks_s` after the last."""
-    run, number, begin_s = Run(), 1, 0.0
+    run, number, begin_s = WrittenRun(), 1, 0.0
     run.receive(0, "/root", 1, "t.go")
     for _ in range(rounds):
         asks: list[tuple[str, int]] = []
@@ -181,7 +121,7 @@ def test_a_slow_actor_is_told_from_one_that_has_more_to_do() -> None:
 
 def test_nested_gathers_save_no_more_than_the_outer_ones_allow() -> None:
     """Root asks a (ends at 20) and b (ends at 18); below a, c takes from 1 to 19, and d until 5."""
-    run = Run()
+    run = WrittenRun()
     run.receive(0, "/root", 1, "t.go")
     run.send(0, "/root", 1, "/root/a", 2, "t.ask")
     run.send(0, "/root", 1, "/root/b", 3, "t.ask")
@@ -209,7 +149,7 @@ def test_nested_gathers_save_no_more_than_the_outer_ones_allow() -> None:
 
 def test_who_is_queued_behind_a_slow_one_is_not_blamed_alone() -> None:
     """Of three actors with one thread, the last waits while the first is slow."""
-    run = Run()
+    run = WrittenRun()
     run.receive(0, "/root", 1, "t.go")
     begun_s = 0.0
     for number, (actor, seconds) in enumerate((("/root/a", 8.0), ("/root/b", 2.0), ("/root/c", 2.0)), 2):
@@ -233,7 +173,7 @@ def test_who_is_queued_behind_a_slow_one_is_not_blamed_alone() -> None:
 
 
 def test_a_restarted_child_was_down_and_then_asked_again() -> None:
-    run = Run()
+    run = WrittenRun()
     run.receive(0, "/root", 1, "t.go")
     run.send(0, "/root", 1, "/root/a", 2, "t.ask")
     run.receive(1, "/root/a", 2, "t.ask")
@@ -259,7 +199,7 @@ def test_a_restarted_child_was_down_and_then_asked_again() -> None:
 
 
 def test_an_ask_whose_actor_ended_was_over_then() -> None:
-    run = Run()
+    run = WrittenRun()
     run.receive(0, "/root", 1, "t.go")
     run.send(0, "/root", 1, "/root/a", 2, "t.ask")
     run.send(0, "/root", 1, "/root/b", 3, "t.ask")
@@ -275,7 +215,7 @@ def test_an_ask_whose_actor_ended_was_over_then() -> None:
 
 
 def test_a_job_that_was_left_behind_was_waited_for_to_the_end() -> None:
-    run = Run()
+    run = WrittenRun()
     run.receive(0, "/root", 1, "t.go")
     run.add(1, "wait", "/root", cause_id=1, type="job work", detail="its result", wait_id=2)
     run.wait_end(31, "/root", 1, "job work", 2, "Expired")
@@ -289,7 +229,7 @@ def test_a_job_that_was_left_behind_was_waited_for_to_the_end() -> None:
 
 
 def test_a_spawn_leads_into_the_start_of_the_child() -> None:
-    run = Run()
+    run = WrittenRun()
     run.receive(0, "/root", 1, "t.go")
     run.add(0, "wait", "/root", cause_id=1, type="/root/a", detail="its start", wait_id=2)
     run.add(0, "start", "/root/a", type="A")
@@ -305,7 +245,7 @@ def test_a_spawn_leads_into_the_start_of_the_child() -> None:
 
 def test_what_goes_on_beside_the_last_wait_is_not_on_the_path() -> None:
     """A job reads ahead while the handler waits for an answer."""
-    run = Run()
+    run = WrittenRun()
     run.receive(0, "/root", 1, "t.go")
     run.send(0, "/root", 1, "/root/a", 2, "t.ask")
     run.job(1, "/root", 1, 3, "ahead", JobTimes(0.0, 3.0), 4)
@@ -334,9 +274,9 @@ def test_a_blocked_loop_is_told_of_first_if_it_is_much_of_the_time() -> None:
 # What is asked for
 
 
-def epochs() -> Run:
+def epochs() -> WrittenRun:
     """Two epochs of /root; below it, /root/a takes part; a third one has begun."""
-    run = Run()
+    run = WrittenRun()
     for epoch, begin_s in ((1, 0.0), (2, 10.0), (3, 20.0)):
         handler = 10 * epoch
         run.receive(begin_s, "/root", handler, "t.train")
@@ -460,172 +400,6 @@ def test_as_dict_is_json_and_complete() -> None:
     assert again["segments"][0].keys() == {"begin_s", "seconds", "actor", "what", "message"}
     assert again["comparisons"][found.culprit]["verdict"]
     assert again["stretch"]["epoch"] == found.stretch.epoch
-
-
-# Laws
-
-
-def hold(found: CriticalPath) -> None:
-    """The parts follow each other from the beginning to the end, and the items are their sums."""
-    at_s = found.stretch.begin_s
-    for part in found.segments:
-        assert part.seconds > 0
-        assert part.begin_s == pytest.approx(at_s, abs=1e-9)
-        at_s = part.begin_s + part.seconds
-    assert at_s == pytest.approx(found.stretch.end_s, abs=1e-9) or not found.segments
-    assert sum(part.seconds for part in found.segments) == pytest.approx(found.seconds, abs=1e-6)
-    assert sum(item.seconds for item in found.items) == pytest.approx(found.seconds, abs=1e-6)
-    assert sum(item.segments for item in found.items) == len(found.segments)
-    for item in found.items:
-        if item.saved_s is not None:
-            assert -1e-9 <= item.saved_s <= item.seconds + 1e-9
-    assert found.lines()
-    assert "comparisons" in found.as_dict()
-
-
-Seconds = defaultdict[tuple[str, str], float]
-
-
-class Invented(Run):
-    """A tree of handlers that ask, several at once or one after the other, do jobs, and wait.
-
-    While it is made up, forwards, it is known what each handler owes its end to.
-
-    Args:
-        random: decides.
-        nothing: how often something takes no time. Where time is virtual much happens at the same moment.
-    """
-
-    def __init__(self, random: Random, nothing: float = 0.6) -> None:
-        super().__init__()
-        self.random = random
-        self.nothing = nothing
-        self.numbers = 0
-
-    def number(self) -> int:
-        self.numbers += 1
-        return self.numbers
-
-    def span_s(self) -> float:
-        return 0.0 if self.random.random() < self.nothing else self.random.uniform(0.1, 3)
-
-    def handler(self, actor: str, number: int, begin_s: float, depth: int) -> tuple[float, Seconds]:
-        """A handler from its receipt on: when it ends, and what on its critical path took how long."""
-        tag, path = f"t.{depth}", Seconds(float)
-        own = actor, f"handler of {tag}"
-        self.receive(begin_s, actor, number, tag)
-        at_s = begin_s
-        for _ in range(self.random.randint(0, 3)):
-            span_s = self.span_s()
-            path[own] += span_s
-            at_s += span_s
-            what = self.random.choice(("ask", "gather", "gather", "job", "outside"))
-            if what in {"ask", "gather"} and depth < 3:
-                count = 1 if what == "ask" else self.random.randint(2, 4)
-                at_s = self.asks(actor, number, at_s, depth, count, path)
-            elif what == "job":
-                times = JobTimes(self.span_s(), self.span_s())
-                worked_s = at_s + times.queued_s + times.worked_s
-                path[actor, "job work, queued for a thread"] += times.queued_s
-                path[actor, "job work"] += times.worked_s
-                end_s = worked_s + self.span_s()
-                self.job(at_s, actor, number, self.number(), "work", times, end_s)
-                path[own] += end_s - worked_s
-                at_s = end_s
-            elif what == "outside":
-                wait, end_s = self.number(), at_s + self.span_s()
-                self.add(
-                    at_s, "wait", actor, cause_id=number, type="foreign awaitable", detail="x", wait_id=wait
-                )
-                self.wait_end(end_s, actor, number, "foreign awaitable", wait)
-                path[actor, "waiting for outside: x"] += end_s - at_s
-                at_s = end_s
-        span_s = self.span_s()
-        path[own] += span_s
-        at_s += span_s
-        self.reply(at_s, actor, number, tag)
-        return at_s, path
-
-    def asks(self, actor: str, number: int, at_s: float, depth: int, count: int, path: Seconds) -> float:
-        """Ask several; the one that is answered last is on the path. Looked at one after the other."""
-        ends: list[tuple[float, str, int, Seconds]] = []
-        for index in range(count):
-            child, ask, received_s = f"{actor}/{index}", self.number(), at_s + self.span_s()
-            self.send(at_s, actor, number, child, ask, f"t.{depth + 1}", self.random.randint(0, 50))
-            end_s, below = self.handler(child, ask, received_s, depth + 1)
-            below[child, "in its mailbox"] += received_s - at_s
-            ends.append((end_s, child, ask, below))
-        looked_s = at_s
-        for end_s, child, ask, _ in ends:
-            looked_s = max(looked_s, end_s)
-            self.wait_end(looked_s, actor, number, child, ask)
-        for what, seconds in max(ends, key=lambda end: end[0])[3].items():
-            path[what] += seconds
-        return looked_s
-
-
-@MANY
-@given(st.randoms(use_true_random=False))
-def test_the_path_is_the_one_that_is_known_from_going_forwards(random: Random) -> None:
-    run = Invented(random, nothing=0.0)  # with two answers at the same moment either is right
-    end_s, path = run.handler("/root", run.number(), 5.0, 0)
-    found = critical(run.trace())
-    assert found.stretch.end_s == end_s
-    seconds = {(item.actor, item.what): item.seconds for item in found.items}
-    # Times of jobs are written down as whole microseconds.
-    assert seconds == pytest.approx({what: spent_s for what, spent_s in path.items() if spent_s}, abs=1e-4)
-
-
-@MANY
-@given(st.randoms(use_true_random=False))
-def test_parts_follow_each_other_and_add_up(random: Random) -> None:
-    run = Invented(random)
-    run.handler("/root", run.number(), 5.0, 0)
-    hold(critical(run.trace()))
-
-
-@MANY
-@given(st.randoms(use_true_random=False), st.data())
-def test_the_same_holds_of_a_trace_with_losses_and_nonsense(random: Random, data: st.DataObject) -> None:
-    run = Invented(random)
-    run.handler("/root", run.number(), 5.0, 0)
-    events = list(run.trace())
-    places = st.sets(st.integers(0, len(events) - 1), max_size=10)
-    lost, wrong, strange = data.draw(places), data.draw(places), data.draw(places)
-    damaged = []
-    for at, event in enumerate(events):
-        if at in wrong:
-            number = data.draw(st.integers(0, run.numbers + 1))
-            fields = {"msg_id": event.msg_id, "cause_id": event.cause_id, "wait_id": event.wait_id}
-            fields[data.draw(st.sampled_from(sorted(fields)))] = number
-            msg_id, cause_id, wait_id = fields["msg_id"], fields["cause_id"], fields["wait_id"]
-            damaged.append(event._replace(msg_id=msg_id, cause_id=cause_id, wait_id=wait_id))
-        elif at in strange:
-            damaged.append(event._replace(kind="a kind of later versions"))
-        elif at not in lost:
-            damaged.append(event)
-    try:
-        found = critical(Trace.of(damaged))
-    except TraceQueryError:
-        assert not {"receive", "state"} <= {event.kind for event in damaged}
-    else:
-        hold(found)
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 1000), st.integers(0, 3000), st.integers(1, 3000), st.integers(1, 8))
-def test_the_same_holds_of_any_stretch_of_a_training(seed: int, first: int, count: int, spheres: int) -> None:
-    events = list(synthetic_events(first + count, spheres=spheres, seed=seed, steps_in_epoch=3))[first:]
-    trace = Trace.of(events)
-    epochs = {event.type for event in events if event.kind == "state" and "(" in event.type}
-    for epoch in {int(state.partition("(")[2].rstrip(")")) for state in epochs if "running" in state}:
-        hold(critical(trace, epoch=epoch))
-    try:
-        found = critical(trace)
-    except TraceQueryError:
-        assert not any(event.kind == "receive" for event in events)
-    else:
-        hold(found)
 
 
 @pytest.mark.parametrize("sphere", [0, 3, 11])
