@@ -161,7 +161,9 @@ class _Walk:
         message, target = wait.message, wait.target
         if message is None:
             return
-        received_s = message.received_s if message.received_s is not None else end_s
+        received_s = message.received_s
+        if received_s is None:  # never, or before the trace begins if it was handled
+            received_s = end_s if message.over_s is None else begin_s
         received_s = min(max(received_s, begin_s), end_s)
         down = self._handlings.down(target, begin_s, received_s)
         bounds = (

@@ -106,12 +106,12 @@ class CriticalPath:
         ]
         lines = table(("share", "time", "parts", "could save"), rows, _MOST)
         names = ["", *(f"  {item.actor}: {item.what}" for item in self.items[:_MOST])]
-        width = max(map(len, lines))
+        width = max(map(len, lines), default=0)
         named = [f"{line:<{width}}{name}".rstrip() for line, name in zip(lines, names, strict=False)]
         told = [self._who(), self._why()]
         blocked = blocked_lines(self.blocked)
-        # What holds everybody up is more than any actor's part in it.
-        grave = sum(each.total_s for each in self.blocked) > _GRAVE * self.seconds
+        # What holds everybody up comes first, unless one actor's part in it is larger.
+        grave = sum(each.total_s for each in self.blocked) > max(_GRAVE * self.seconds, self.saved_s or 0.0)
         told = [*blocked, *told] if grave else [*told, *blocked]
         return [self._whole(), *told, "", *named, *lines[len(names) :]]
 
@@ -184,7 +184,7 @@ def critical(trace: Trace, *, epoch: int | None = None, message: int | None = No
 
 
 def _blocked(trace: Trace, stretch: Stretch) -> tuple[BlockedSummary, ...]:
-    """Who has blocked the event loop meanwhile. It says so when it answers again, maybe after the end."""
+    """Who has blocked the event loop meanwhile. That is told when it answers again, maybe after the end."""
     tally = Tally()
     tally.take_all(
         event

@@ -135,6 +135,9 @@ class _Collector:
             message.received_s = event[0]
             message.receiver, message.size = event[2], message.size or event[9]
             message.type = event[6]
+        elif kind == "done":
+            message.type = event[6]
+            message.over_s = event[0] if message.over_s is None else message.over_s
         elif message.over_s is None:  # an answer that comes too late is a dead letter after the end
             message.over_s = event[0]
 

@@ -299,7 +299,7 @@ class Summary:
 
 
 def _section(name: str, lines: list[str]) -> list[str]:
-    """A table under its name, nothing if it has no rows; every table has a row for its columns' names."""
+    """A table under its name, nothing for an empty one."""
     return ["", name, *lines] if lines else []
 
 

@@ -43,13 +43,15 @@ def counted(number: int, thing: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> list[str]:
-    """Lines of a table whose first column is to the left and the others to the right; the rest is counted.
+    """Lines of a table whose first column is to the left and the others to the right; none without rows.
 
     Args:
         head: names of the columns.
         rows: the most important first.
-        most: how many are shown.
+        most: how many are shown; the rest is counted.
     """
+    if not rows:
+        return []
     shown = [head, *rows[:most]]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     lines = []

@@ -139,9 +139,9 @@ class Tally:
         find_actor, find_take, count = actors.get, takes.get, 0
         for event in events:
             count += 1
-            take = find_take(event[1])
+            actor, take = find_actor(event[2]) or self._meet(event), find_take(event[1])
             if take is not None:
-                take(event, find_actor(event[2]) or self._meet(event))
+                take(event, actor)
         self.events += count
 
     def stop(self, end_s: float) -> None:
@@ -157,10 +157,10 @@ class Tally:
 
     def _meet(self, event: TraceEvent) -> ActorTally:
         """The first event of an actor. If it was started before, it counts from here on."""
-        actor = ActorTally(
-            started_s=event.time_s if event.incarnation else None, incarnations=event.incarnation
-        )
-        self.actors[event.actor] = actor
+        life = event.incarnation
+        actor = ActorTally(started_s=event.time_s if life else None, incarnations=life)
+        if life or not event.actor.startswith("/"):  # an actor without a life is only named, by a watchdog
+            self.actors[event.actor] = actor
         return actor
 
     def _start(self, event: TraceEvent, actor: ActorTally) -> None:

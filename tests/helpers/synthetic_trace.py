@@ -26,10 +26,10 @@ LISTENER: Final = "outside/1"
 JOB_S: Final = 1.0
 EPOCH_S: Final = 600.0
 THREADS: Final = 4
-FAILS: Final = 1 / 1500
-EXPIRES: Final = 1 / 4000
+FAILS: Final = 1 / 1000
+EXPIRES: Final = 1 / 2000
 BLOCKS: Final = 1 / 60
-FULL: Final = 1 / 300
+FULL: Final = 1 / 40
 
 
 class _Phase(NamedTuple):
