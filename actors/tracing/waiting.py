@@ -161,7 +161,8 @@ def doing(evidence: Evidence, below: Below) -> Link:
     if last is not None and (cut := _just_cut_off(evidence, last, at)) is not None:
         below, at, last = replace(below, at=Moment.of(last)), Moment.of(last), cut
     if last is None:
-        return Link(f"nothing is known of {actor} at that time", "unknown", actor)
+        known = "nothing is known of it" if actor.startswith("/") else "it waited for nothing"
+        return Link(f"{actor} is not seen to handle anything then: {known}", "unknown", actor)
     if last.kind in {"end", "restart"}:
         ended = last if last.kind == "end" else evidence.latest(Moment.of(last), actor, "end")
         return through(Below.of(ended or last, kind="end"))
