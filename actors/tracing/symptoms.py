@@ -29,7 +29,7 @@ NEAREST_MAX: Final = 3
 SHOWN_MAX: Final = 8
 # In so many of the latest events an actor's waits that came to nothing are looked for.
 TROUBLE_LOOKS_MAX: Final = 50_000
-# Of code outside the tree there are no errors: so many of its latest waits are looked at for one as the answer.
+# Code outside the tree has no errors of its own: so many of its latest waits may have ended in one.
 ANSWERS_MAX: Final = 64
 # A word is taken for a slip of the pen from this likeness on, without a search through all waits.
 LIKENESS: Final = 0.75

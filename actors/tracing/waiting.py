@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from actors.tracing.events import TraceEvent
     from actors.tracing.evidence import Evidence, Message
 
-__all__ = ["doing", "ended_wait", "held_loop", "held_up", "open_wait"]
+__all__ = ["doing", "ended_wait", "explain_job", "held_loop", "held_up", "open_wait"]
 
 # A loop that was blocked for this part of a wait is what the wait came to nothing for.
 BLOCKED_SHARE: Final = 0.5
@@ -95,6 +95,8 @@ def _job(evidence: Evidence, wait: TraceEvent, end: TraceEvent | None, at: Momen
         end_s = end.time_s if end is not None else at.time_s if at is not None else evidence.end.time_s
         lasted_s = end_s - wait.time_s
     raised = end is not None and failed(end) and end.detail not in {"Expired", "given up"}
+    if job_end is not None and not job_end.detail:
+        return _job_without_thread(evidence, wait, job_end, lasted_s)
     text = _job_words(name, wait.actor, job_end, lasted_s)
     if raised and end is not None:
         text = f"job {name} of {wait.actor} raised {end.detail}"
@@ -102,13 +104,30 @@ def _job(evidence: Evidence, wait: TraceEvent, end: TraceEvent | None, at: Momen
     return Link(text, "job", wait.actor, shown, wait.cause_id, name, wait.limit_s, lasted_s)
 
 
+def _job_without_thread(evidence: Evidence, wait: TraceEvent, job_end: TraceEvent, lasted_s: float) -> Link:
+    """A job that was given up before a thread took it: others held them."""
+    name = wait.type.removeprefix("job ")
+    holder = evidence.holder_of_a_thread(Moment.of(job_end))
+    text = f"job {name} of {wait.actor} was never begun: no thread was free for {seconds(lasted_s)}"
+    below = Below.of(holder, holder.wait_id, kind="job") if holder is not None else None
+    return Link(text, "job", wait.actor, job_end, wait.cause_id, name, wait.limit_s, lasted_s, below=below)
+
+
+def explain_job(evidence: Evidence, below: Below) -> Link:
+    """A job that holds a thread."""
+    event = below.proof
+    wait = evidence.message(below.number).wait
+    if wait is None:
+        name = event.type
+        return Link(f"job {name} of {event.actor} held one", "job", event.actor, event, event.cause_id, name)
+    return _job(evidence, wait, None, below.at)
+
+
 def _job_words(name: str, actor: str, job_end: TraceEvent | None, lasted_s: float) -> str:
     """What became of a job, with the last that is known of it."""
     who = f"job {name} of {actor}"
     if job_end is None:
         return f"{who} had been at work for {seconds(lasted_s)}"
-    if not job_end.detail:
-        return f"{who} was never begun in {seconds(lasted_s)}: no thread was free"
     if not job_end.detail.startswith("left behind"):
         return f"{who} took {seconds(lasted_s)}"
     progress, place = _PROGRESS.search(job_end.detail), _PLACE.search(job_end.detail)
