@@ -32,6 +32,7 @@ EXPLAIN: Final[Mapping[str, Callable[[Evidence, Below], Link]]] = {
     "shown": failing.explain_shown,
     "doing": waiting.doing,
     "job": waiting.explain_job,
+    "job_end": waiting.explain_job,
     "underway": failing.explain_under_way,
 }
 

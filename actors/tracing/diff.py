@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from actors.errors import ProtocolError
-from actors.tracing.payloads import read_payload
+from actors.tracing.payloads import Fields, read_payload
 from actors.tracing.words import clipped, event_dict, tell_event
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from actors.tracing.events import TraceEvent
     from actors.tracing.reading import Trace
@@ -32,6 +32,7 @@ __all__ = ["Difference", "Parting", "Unlike", "diff"]
 KINDS: Final = ("send", "receive", "reply", "state", "start", "end", "restart", "error", "drop", "refuse")
 CONTEXT_EVENTS: Final = 5
 SHOWN_ACTORS_MAX: Final = 8
+SHOWN_FIELDS_MAX: Final = 4
 FAILURE_TAG: Final = "actors.failure"
 ITSELF: Final = ""
 # What a text says in numbers that two runs of the same work do not share.
@@ -121,14 +122,17 @@ class Difference:
             unsaid = "what messages say was not compared: a trace with payloads has it"
             return [same] if self.payloads else [same, unsaid]
         whom = f" on behalf of {parting.sender}" if parting.sender not in {ITSELF, "*"} else ""
-        how = f"in {', '.join(each.name for each in parting.unlike)}" if parting.unlike else "one goes on"
+        names = [each.name for each in parting.unlike]
+        more = " and more" if len(names) > SHOWN_FIELDS_MAX else ""
+        how = f"in {', '.join(names[:SHOWN_FIELDS_MAX])}{more}" if names else "one goes on"
         lines = [
             f"the runs part at {parting.actor}, event {parting.index + 1} of what it does{whom}: {how}",
             f"A: {self._told(parting.a, 0)}",
             f"B: {self._told(parting.b, 1)}",
         ]
         lines += [
-            f"   {each.name}: {clipped(each.a)} in A, {clipped(each.b)} in B" for each in parting.unlike
+            f"   {each.name}: {clipped(each.a)} in A, {clipped(each.b)} in B"
+            for each in parting.unlike[:SHOWN_FIELDS_MAX]
         ]
         if parting.context:
             lines += ["before that, in both:", *(f"   {self._told(event, 0)}" for event in parting.context)]
@@ -193,12 +197,11 @@ def diff(a: Trace, b: Trace, *, exact: bool = False, ignore: Collection[str] = (
         return _exact(a, b)
     ignored = frozenset(ignore)
     mine, theirs = _strands(a, ignored), _strands(b, ignored)
-    partings = [
-        parting
+    found = (
+        _first(strand, mine.get(strand, []), theirs.get(strand, []), begin_s, ignored)
         for strand in dict.fromkeys([*mine, *theirs])
-        if (parting := _first(strand, mine.get(strand, []), theirs.get(strand, []), begin_s, ignored))
-        is not None
-    ]
+    )
+    partings = [parting for parting in found if parting is not None]
     first = min(partings, key=lambda each: each[0])[1] if partings else None
     payloads = all(_has_payloads(strands) for strands in (mine, theirs))
     return Difference(first, len(partings), _counts(mine, theirs), begin_s, payloads)
@@ -293,13 +296,25 @@ def _unlike(a: _Step, b: _Step, ignored: frozenset[str]) -> tuple[Unlike, ...]:
         one, other = read_payload(a.payload).fields, read_payload(b.payload).fields
     except ProtocolError:
         return (Unlike("payload", "damaged or different", "damaged or different"),)
-    names = tuple(dict.fromkeys([*one.values, *other.values]))
-    mine, theirs = ([each.values.get(name) for name in names] for each in (one, other))
+    mine, theirs = (dict(_leaves("", fields, ignored)) for fields in (one, other))
     return tuple(
-        each
-        for each in _unlike_values(names, mine, theirs)
-        if not {each.name, f"{one.tag}.{each.name}"} & ignored
+        Unlike(name, str(mine.get(name)), str(theirs.get(name)))
+        for name in dict.fromkeys([*mine, *theirs])
+        if mine.get(name) != theirs.get(name)
     )
+
+
+def _leaves(name: str, value: object, ignored: frozenset[str]) -> Iterator[tuple[str, object]]:
+    """What a message says, down to numbers, texts and arrays, each with the way to it."""
+    if isinstance(value, Fields):
+        for field, within in value.values.items():
+            if not {field, value.tag, f"{value.tag}.{field}"} & ignored:
+                yield from _leaves(f"{name}.{field}" if name else field, within, ignored)
+    elif isinstance(value, tuple):
+        for at, within in enumerate(value):
+            yield from _leaves(f"{name}[{at}]", within, ignored)
+    else:
+        yield name, value
 
 
 def _counts(

@@ -135,8 +135,8 @@ def _lost_child(case: Case) -> str:
         span_s = ends[-1].time_s - ends[0].time_s
         reason = Counter(event.detail.partition(":")[0] for event in ends).most_common(1)[0][0]
         return (
-            f"{link.actor} is lost: it failed {len(ends)} times within {seconds(span_s)}, mostly with {reason}, "
-            "and its restarts are exhausted (max_restarts of its supervision)"
+            f"{link.actor} is lost: it failed {len(ends)} times within {seconds(span_s)}, mostly with "
+            f"{reason}, and its restarts are exhausted (max_restarts of its supervision)"
         )
     return ""
 

@@ -216,8 +216,8 @@ def stuck(trace: Trace, *, now_s: float | None = None) -> Stuck:
 
     Args:
         trace: of the run.
-        now_s: until when the waits have lasted, on the trace's clock; by default until its last event, which may
-            be long ago in a run that hangs.
+        now_s: until when the waits have lasted, on the trace's clock; by default until its last event, which
+            may be long ago in a run that hangs.
     """
     end_s = trace.end_s if now_s is None else max(now_s, trace.end_s)
     picture = _Picture()
@@ -272,7 +272,8 @@ class _Grower:
         return self._at_work(now, wait)
 
     def _at_work(self, now: _Now, wait: TraceEvent) -> str:
-        queued = f", {len(now.queued)} messages queued" if now.queued else ""
+        count = len(now.queued)
+        queued = f", {count} message{'s' * (count > 1)} queued" if count else ""
         handling = now.handling
         if handling is None or (handling.kind == "start" and wait.detail != "its start"):
             return f"it is idle{queued}"
