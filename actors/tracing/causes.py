@@ -31,6 +31,8 @@ EXPLAIN: Final[Mapping[str, Callable[[Evidence, Below], Link]]] = {
     "full": failing.explain_full,
     "shown": failing.explain_shown,
     "doing": waiting.doing,
+    "job": waiting.explain_job,
+    "job_end": waiting.explain_job,
     "underway": failing.explain_under_way,
 }
 

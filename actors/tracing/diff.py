@@ -17,19 +17,22 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from actors.tracing.words import event_dict, tell_event
+from actors.errors import ProtocolError
+from actors.tracing.payloads import Fields, read_payload
+from actors.tracing.words import clipped, event_dict, tell_event
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from actors.tracing.events import TraceEvent
     from actors.tracing.reading import Trace
 
-__all__ = ["Difference", "Parting", "diff"]
+__all__ = ["Difference", "Parting", "Unlike", "diff"]
 
 KINDS: Final = ("send", "receive", "reply", "state", "start", "end", "restart", "error", "drop", "refuse")
 CONTEXT_EVENTS: Final = 5
 SHOWN_ACTORS_MAX: Final = 8
+SHOWN_FIELDS_MAX: Final = 4
 FAILURE_TAG: Final = "actors.failure"
 ITSELF: Final = ""
 # What a text says in numbers that two runs of the same work do not share.
@@ -51,10 +54,18 @@ class _Step(NamedTuple):
     event: TraceEvent
     place: int
 
-    def same(self, other: _Step) -> bool:
-        """Whether two runs agree here. Payloads count where both have them."""
-        unlike = self.payload and other.payload and self.payload != other.payload
-        return self.what == other.what and not unlike
+
+class Unlike(NamedTuple):
+    """One thing in which two events differ.
+
+    Attributes:
+        name: of a field of the event, or of the message in it.
+        a, b: what it is in the two runs, as text.
+    """
+
+    name: str
+    a: str
+    b: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +78,7 @@ class Parting:
         index: how many events of this strand are the same before it.
         a, b: what the two runs have there; None where one has nothing more.
         context: the last events that both have, as in the first run.
-        fields: in what they differ.
+        unlike: in what they differ; empty when one has nothing there.
     """
 
     actor: str
@@ -76,7 +87,7 @@ class Parting:
     a: TraceEvent | None
     b: TraceEvent | None
     context: tuple[TraceEvent, ...]
-    fields: tuple[str, ...]
+    unlike: tuple[Unlike, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +99,14 @@ class Difference:
         partings: how many strands part.
         counts: of each actor's events that were compared, in both runs.
         begin_s: times at which the runs begin.
+        payloads: whether both traces have what the messages say, so that it was compared.
     """
 
     parting: Parting | None
     partings: int
     counts: dict[str, tuple[int, int]]
     begin_s: tuple[float, float]
+    payloads: bool
 
     @property
     def same(self) -> bool:
@@ -105,13 +118,21 @@ class Difference:
         parting = self.parting
         total = sum(a for a, _ in self.counts.values())
         if parting is None:
-            return [f"the same: {len(self.counts)} actors, {total} events in each"]
+            same = f"the same: {len(self.counts)} actors, {total} events in each"
+            unsaid = "what messages say was not compared: a trace with payloads has it"
+            return [same] if self.payloads else [same, unsaid]
         whom = f" on behalf of {parting.sender}" if parting.sender not in {ITSELF, "*"} else ""
-        how = f"in {', '.join(parting.fields)}" if parting.fields else "one has nothing more"
+        names = [each.name for each in parting.unlike]
+        more = " and more" if len(names) > SHOWN_FIELDS_MAX else ""
+        how = f"in {', '.join(names[:SHOWN_FIELDS_MAX])}{more}" if names else "one goes on"
         lines = [
             f"the runs part at {parting.actor}, event {parting.index + 1} of what it does{whom}: {how}",
             f"A: {self._told(parting.a, 0)}",
             f"B: {self._told(parting.b, 1)}",
+        ]
+        lines += [
+            f"   {each.name}: {clipped(each.a)} in A, {clipped(each.b)} in B"
+            for each in parting.unlike[:SHOWN_FIELDS_MAX]
         ]
         if parting.context:
             lines += ["before that, in both:", *(f"   {self._told(event, 0)}" for event in parting.context)]
@@ -142,12 +163,13 @@ class Difference:
         return {
             "same": self.same,
             "partings": self.partings,
+            "payloads": self.payloads,
             "counts": {actor: list(counts) for actor, counts in self.counts.items()},
             "first": None if parting is None else {
                 "actor": parting.actor,
                 "sender": parting.sender,
                 "index": parting.index,
-                "fields": list(parting.fields),
+                "unlike": [each._asdict() for each in parting.unlike],
                 "a": event_dict(parting.a),
                 "b": event_dict(parting.b),
                 "context": [event_dict(event) for event in parting.context],
@@ -166,29 +188,38 @@ def diff(a: Trace, b: Trace, *, exact: bool = False, ignore: Collection[str] = (
         b: the second run.
         exact: compare all events with all that is in them one by one, from the first to the last, as of two
             runs in virtual time.
-        ignore: tags of messages whose size and payload do not count, because they tell times.
+        ignore: fields of messages that do not count, because they tell times: a field's name, a message's
+            tag for all its fields, or both with a dot between them. The names are known of classes that have
+            been imported.
     """
     begin_s = a.begin_s, b.begin_s
     if exact:
         return _exact(a, b)
-    mine, theirs = _strands(a, frozenset(ignore)), _strands(b, frozenset(ignore))
-    partings = [
-        parting
+    ignored = frozenset(ignore)
+    mine, theirs = _strands(a, ignored), _strands(b, ignored)
+    found = (
+        _first(strand, mine.get(strand, []), theirs.get(strand, []), begin_s, ignored)
         for strand in dict.fromkeys([*mine, *theirs])
-        if (parting := _first(strand, mine.get(strand, []), theirs.get(strand, []), begin_s)) is not None
-    ]
+    )
+    partings = [parting for parting in found if parting is not None]
     first = min(partings, key=lambda each: each[0])[1] if partings else None
-    return Difference(first, len(partings), _counts(mine, theirs), begin_s)
+    payloads = all(_has_payloads(strands) for strands in (mine, theirs))
+    return Difference(first, len(partings), _counts(mine, theirs), begin_s, payloads)
+
+
+def _has_payloads(strands: dict[_Strand, list[_Step]]) -> bool:
+    return any(step.payload for steps in strands.values() for step in steps)
 
 
 def _exact(a: Trace, b: Trace) -> Difference:
     counts = Counter[str](), Counter[str]()
     latest: list[TraceEvent] = []
-    parting = None
+    parting, payloads = None, False
     for index, (mine, theirs) in enumerate(itertools.zip_longest(a, b)):
         for event, counter in zip((mine, theirs), counts, strict=True):
             if event is not None:
                 counter[event.actor] += 1
+                payloads |= bool(event.payload)
         if parting is None and mine != theirs:
             shown = mine or theirs
             actor = shown.actor if shown is not None else ""
@@ -197,14 +228,18 @@ def _exact(a: Trace, b: Trace) -> Difference:
         if parting is None and mine is not None:
             latest = [*latest[1 - CONTEXT_EVENTS :], mine]
     both = {actor: (counts[0][actor], counts[1][actor]) for actor in {**counts[0], **counts[1]}}
-    return Difference(parting, int(parting is not None), both, (a.begin_s, b.begin_s))
+    return Difference(parting, int(parting is not None), both, (a.begin_s, b.begin_s), payloads)
 
 
-def _unlike_fields(mine: TraceEvent | None, theirs: TraceEvent | None) -> tuple[str, ...]:
+def _unlike_fields(mine: TraceEvent | None, theirs: TraceEvent | None) -> tuple[Unlike, ...]:
     if mine is None or theirs is None:
         return ()
-    pairs = zip(mine._fields, mine, theirs, strict=True)
-    return tuple(name for name, one, other in pairs if one != other)
+    return _unlike_values(mine._fields, mine, theirs)
+
+
+def _unlike_values(names: Sequence[str], a: Sequence[object], b: Sequence[object]) -> tuple[Unlike, ...]:
+    pairs = zip(names, a, b, strict=True)
+    return tuple(Unlike(name, str(one), str(other)) for name, one, other in pairs if one != other)
 
 
 def _strands(trace: Trace, ignore: frozenset[str]) -> dict[_Strand, list[_Step]]:
@@ -231,18 +266,20 @@ def _step(event: TraceEvent, place: int, ignore: frozenset[str]) -> _Step:
 
 
 def _first(
-    strand: _Strand, mine: Sequence[_Step], theirs: Sequence[_Step], begin_s: tuple[float, float]
+    strand: _Strand,
+    mine: Sequence[_Step],
+    theirs: Sequence[_Step],
+    begin_s: tuple[float, float],
+    ignored: frozenset[str],
 ) -> tuple[tuple[float, int], Parting] | None:
     """The first difference of one strand, with its place among those of others."""
-    pairs = itertools.zip_longest(mine, theirs)
-    for index, (a, b) in enumerate(pairs):
-        if a is None or b is None or not a.same(b):
-            when = min(
-                _when(step, begin) for step, begin in zip((a, b), begin_s, strict=True) if step is not None
-            )
+    for index, (a, b) in enumerate(itertools.zip_longest(mine, theirs)):
+        unlike = _unlike(a, b, ignored) if a is not None and b is not None else ()
+        if unlike or a is None or b is None:
+            steps = zip((a, b), begin_s, strict=True)
+            when = min(_when(step, begin) for step, begin in steps if step is not None)
             context = tuple(step.event for step in mine[max(0, index - CONTEXT_EVENTS) : index])
-            events = a and a.event, b and b.event
-            return when, Parting(*strand, index, *events, context, _fields(a, b))
+            return when, Parting(*strand, index, a and a.event, b and b.event, context, unlike)
     return None
 
 
@@ -250,12 +287,34 @@ def _when(step: _Step, begin_s: float) -> tuple[float, int]:
     return step.event.time_s - begin_s, step.place
 
 
-def _fields(a: _Step | None, b: _Step | None) -> tuple[str, ...]:
-    if a is None or b is None:
-        return ()
-    names = "kind", "incarnation", "type", "detail", "size"
-    unlike = [name for name, one, other in zip(names, a.what, b.what, strict=True) if one != other]
-    return tuple(unlike or ["payload"])
+def _unlike(a: _Step, b: _Step, ignored: frozenset[str]) -> tuple[Unlike, ...]:
+    """In what two events differ that should not. Payloads count where both runs have them."""
+    unlike = _unlike_values(("kind", "incarnation", "type", "detail", "size"), a.what, b.what)
+    if unlike or a.payload == b.payload or not (a.payload and b.payload):
+        return unlike
+    try:
+        one, other = read_payload(a.payload).fields, read_payload(b.payload).fields
+    except ProtocolError:
+        return (Unlike("payload", "damaged or different", "damaged or different"),)
+    mine, theirs = (dict(_leaves("", fields, ignored)) for fields in (one, other))
+    return tuple(
+        Unlike(name, str(mine.get(name)), str(theirs.get(name)))
+        for name in dict.fromkeys([*mine, *theirs])
+        if mine.get(name) != theirs.get(name)
+    )
+
+
+def _leaves(name: str, value: object, ignored: frozenset[str]) -> Iterator[tuple[str, object]]:
+    """What a message says, down to numbers, texts and arrays, each with the way to it."""
+    if isinstance(value, Fields):
+        for field, within in value.values.items():
+            if not {field, value.tag, f"{value.tag}.{field}"} & ignored:
+                yield from _leaves(f"{name}.{field}" if name else field, within, ignored)
+    elif isinstance(value, tuple):
+        for at, within in enumerate(value):
+            yield from _leaves(f"{name}[{at}]", within, ignored)
+    else:
+        yield name, value
 
 
 def _counts(

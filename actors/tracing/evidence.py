@@ -256,6 +256,21 @@ class Evidence:
             if wait.type == end.actor and wait.detail == "its end":
                 yield wait
 
+    def holder_of_a_thread(self, at: Moment) -> TraceEvent | None:
+        """A job that was left behind, or still at work, when no thread was free: its latest event."""
+        ended = set()
+        jobs = self.trace.select(
+            kinds={"job", "job_end"}, until_s=at.time_s, backwards=True, looks_max=LOOKS_MAX
+        )
+        for event in jobs:
+            if event.detail.startswith("left behind"):
+                return event
+            if event.kind == "job_end":
+                ended.add(event.wait_id)
+            elif event.wait_id not in ended and (at.event is None or event.wait_id != at.event.wait_id):
+                return event
+        return None
+
     def failed_below(self, error: TraceEvent) -> Iterator[TraceEvent]:
         """What went wrong in a handler before it failed, the newest first: waits, and what was refused."""
         for event in self.before(Moment.of(error), (error.actor,), ("wait_end", "refuse", "full", "receive")):

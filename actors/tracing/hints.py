@@ -125,32 +125,40 @@ def _wrong_state(case: Case) -> str:
 
 
 def _lost_child(case: Case) -> str:
-    link = case.first("ended")
-    if link is None or link.event is None:
-        return ""
-    at = Moment.of(link.event)
-    lives = [
-        event
-        for event in case.evidence.before(at, (link.actor,), ("end", "error"))
-        if event.kind == "end" and not event.detail.startswith(("stopped", "shutdown"))
-    ]
-    failures = [*reversed(lives), link.event]
-    after = case.evidence.next_of(at, link.actor, "restart", "start")
-    restarted = len(failures) > 1
-    if after is not None or len(failures) < FAILED_LIVES_MIN or not restarted:
-        return ""
-    span_s = failures[-1].time_s - failures[0].time_s
-    reasons = Counter(event.detail.partition("\n")[0] for event in failures).most_common(1)
-    return (
-        f"{link.actor} is lost: it failed {len(failures)} times within {seconds(span_s)}, mostly with "
-        f"{reasons[0][0]}, and its restarts are exhausted (max_restarts of its supervision)"
-    )
+    """Somebody failed again and again, and was not started any more."""
+    for link in reversed(case.links):
+        ends = _failed_lives(case.evidence, link) if link.kind in {"ended", "failed"} else []
+        if len(ends) < FAILED_LIVES_MIN:
+            continue
+        if case.evidence.next_of(Moment.of(ends[-1]), link.actor, "restart", "start") is not None:
+            continue
+        span_s = ends[-1].time_s - ends[0].time_s
+        reason = Counter(event.detail.partition(":")[0] for event in ends).most_common(1)[0][0]
+        return (
+            f"{link.actor} is lost: it failed {len(ends)} times within {seconds(span_s)}, mostly with "
+            f"{reason}, and its restarts are exhausted (max_restarts of its supervision)"
+        )
+    return ""
+
+
+def _failed_lives(evidence: Evidence, link: Link) -> list[TraceEvent]:
+    """The ends by failure of an actor, up to the one that a link is about."""
+    last = link.event
+    if last is not None and last.kind != "end":
+        last = evidence.next_of(Moment.of(last), link.actor, "end")
+    if last is None:
+        return []
+    before = evidence.before(Moment.of(last), (link.actor,), ("end",))
+    ends = [end for end in before if not end.detail.startswith(("stopped", "shutdown"))]
+    return [*reversed(ends), last]
 
 
 def _stuck_job(case: Case) -> str:
     link = case.first("job")
     if link is None or link.event is None or JobTimes.of(link.event) is not None:
         return ""
+    if link.event.kind == "job_end" and not link.event.detail:
+        return ""  # it was never begun
     if link.event.kind == "wait_end" and link.event.detail not in {"Expired", "given up"}:
         return ""
     name = link.type
@@ -224,14 +232,14 @@ def _tag_of(case: Case, link: Link) -> str:
 
 
 def _tries(case: Case, tag: str, link: Link) -> Iterator[tuple[TraceEvent, bool]]:
-    """Each time that whoever sent the message of a link sent such a one, and whether that went well."""
+    """Each time that such a message went from one to the other, and whether that went well."""
     message = case.evidence.message(link.msg_id)
     sender = message.sender or link.actor
     vain, well = _outcomes(case)
     for event in case.near:
         if event.actor != sender or event.type != tag or event.time_s > case.time_s:
             continue
-        if event.kind == "send":
+        if event.kind == "send" and event.detail == (message.receiver or event.detail):
             yield event, event.msg_id in well and event.msg_id not in vain
         elif event.kind == "refuse":
             yield event, False

@@ -71,7 +71,7 @@ class Stuck:
     Attributes:
         roots: the waits of those for whom nobody waits, the oldest first.
         count: how many are open.
-        end_s: the time of the last event.
+        end_s: until when they have lasted.
         events: how many events the trace has.
     """
 
@@ -206,20 +206,25 @@ _ACTIONS: Final[Mapping[str, Callable[[_Picture, TraceEvent], None]]] = {
 }
 
 
-def stuck(trace: Trace) -> Stuck:
+def stuck(trace: Trace, *, now_s: float | None = None) -> Stuck:
     """Every wait open at the end of a trace, as a tree: who waits for whom, since when, and what holds it.
 
     A trace that is still written to, or whose process was killed, ends in the middle of what went on: then
     these are the waits of that moment. Waits that began before the trace does are not known.
 
     Reads the whole trace, once.
+
+    Args:
+        trace: of the run.
+        now_s: until when the waits have lasted, on the trace's clock; by default until its last event, which
+            may be long ago in a run that hangs.
     """
+    end_s = trace.end_s if now_s is None else max(now_s, trace.end_s)
     picture = _Picture()
     for event in trace.select(kinds=_ACTIONS.keys()):
         picture.take(event)
     waits = sorted(picture.waits.values(), key=lambda wait: (wait.time_s, wait.wait_id))
-    grower = _Grower(picture, waits, trace.end_s)
-    return Stuck(grower.roots(), len(waits), trace.end_s, len(trace))
+    return Stuck(_Grower(picture, waits, end_s).roots(), len(waits), end_s, len(trace))
 
 
 class _Grower:
@@ -267,7 +272,8 @@ class _Grower:
         return self._at_work(now, wait)
 
     def _at_work(self, now: _Now, wait: TraceEvent) -> str:
-        queued = f", {len(now.queued)} messages queued" if now.queued else ""
+        count = len(now.queued)
+        queued = f", {count} message{'s' * (count > 1)} queued" if count else ""
         handling = now.handling
         if handling is None or (handling.kind == "start" and wait.detail != "its start"):
             return f"it is idle{queued}"

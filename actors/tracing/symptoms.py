@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from typing import TYPE_CHECKING, Final
 
 from actors.tracing.events import TraceQueryError
@@ -27,7 +28,11 @@ TROUBLE_KINDS: Final = ("error", "end", "refuse", "drop", "full")
 NEAREST_MAX: Final = 3
 SHOWN_MAX: Final = 8
 # In so many of the latest events an actor's waits that came to nothing are looked for.
-TROUBLE_LOOKS_MAX: Final = 100_000
+TROUBLE_LOOKS_MAX: Final = 50_000
+# Code outside the tree has no errors of its own: so many of its latest waits may have ended in one.
+ANSWERS_MAX: Final = 64
+# A word is taken for a slip of the pen from this likeness on, without a search through all waits.
+LIKENESS: Final = 0.75
 ORDERLY: Final = ("stopped", "shutdown", "its parent ended")
 
 
@@ -43,7 +48,9 @@ def find(evidence: Evidence, symptom: str) -> Below:
     actor = actor_named(evidence.trace, symptom)
     if actor:
         return _of_actor(evidence, actor)
-    error = _error_with(evidence.trace, symptom) if symptom else None
+    error = next(_with(evidence.trace, symptom, ERROR_KINDS), None) if symptom else None
+    if error is None and symptom and not _near(evidence.trace, symptom):
+        error = next(_with(evidence.trace, symptom, WAIT_KINDS), None)
     if error is None:
         raise TraceQueryError(_nothing(evidence.trace, symptom))
     if error.kind in {"state", "restart", "fault", "blocked"}:
@@ -100,6 +107,8 @@ def _of_actor(evidence: Evidence, actor: str) -> Below:
     """Its open wait, or else what went wrong with it last; what it does now when nothing did."""
     waits = evidence.open_waits(evidence.end, actor)
     trouble = _trouble_in(evidence.trace, actor)
+    if not actor.startswith("/"):
+        trouble = _failed_answer(evidence, actor, trouble)
     if trouble is None or (waits and waits[0].time_s >= trouble.time_s):
         held = held_up(evidence, waits, evidence.end)
         if held is not None:
@@ -133,13 +142,15 @@ def _is_trouble(event: TraceEvent) -> bool:
     return event.kind != "job_end" or event.detail.startswith("left behind")
 
 
-def _error_with(trace: Trace, text: str) -> TraceEvent | None:
-    """The newest event in which an error has this class, or this text in it."""
-    for kinds in (ERROR_KINDS, WAIT_KINDS):
-        event = next(_with(trace, text, kinds), None)
-        if event is not None:
-            return event
-    return None
+def _failed_answer(evidence: Evidence, actor: str, trouble: TraceEvent | None) -> TraceEvent | None:
+    """The latest wait that ended in an error as its answer, if it is newer than other trouble."""
+    waits = evidence.before(evidence.end, (actor,), ("wait_end",))
+    for wait in itertools.islice(waits, ANSWERS_MAX):
+        if trouble is not None and wait.time_s < trouble.time_s:
+            break
+        if evidence.in_vain(wait):
+            return wait
+    return trouble
 
 
 def _with(trace: Trace, text: str, kinds: tuple[str, ...]) -> Iterator[TraceEvent]:
@@ -153,17 +164,27 @@ def _with(trace: Trace, text: str, kinds: tuple[str, ...]) -> Iterator[TraceEven
             yield event
 
 
-def _nothing(trace: Trace, symptom: str) -> str:
-    """What there is instead."""
-    errors = dict.fromkeys(event.type for event in trace.select(kinds={"error"}, backwards=True))
+def _near(trace: Trace, symptom: str) -> list[str]:
+    """Actors and errors that are nearly named so."""
+    errors = {
+        event.type for event in trace.select(kinds={"error"}, backwards=True, looks_max=TROUBLE_LOOKS_MAX)
+    }
     names = {name: actor for actor in trace.actors for name in (actor, actor.rpartition("/")[2])}
     names |= {error: error for error in errors}
-    near = difflib.get_close_matches(symptom, names, NEAREST_MAX, 0.6)
+    return [names[name] for name in difflib.get_close_matches(symptom, names, NEAREST_MAX, LIKENESS)]
+
+
+def _nothing(trace: Trace, symptom: str) -> str:
+    """What there is instead."""
     said = f"no actor and no error is named {symptom!r} in this trace"
+    near = _near(trace, symptom)
     if near:
-        return f"{said}: nearest {_listed([names[name] for name in near])}"
-    there = f"its actors: {_listed(list(trace.actors))}" if trace.actors else "it is empty"
-    return f"{said}; {there}" + (f"; its errors: {_listed(list(errors))}" if errors else "; it has no errors")
+        return f"{said}: nearest {_listed(near)}"
+    if not trace.actors:
+        return f"{said}: it is empty"
+    errors = [event.type for event in trace.select(kinds={"error"}, backwards=True)]
+    there = f"its actors: {_listed(list(trace.actors))}"
+    return f"{said}; {there}; " + (f"its errors: {_listed(errors)}" if errors else "it has no errors")
 
 
 def _listed(names: list[str]) -> str:

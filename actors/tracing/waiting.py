@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from actors.tracing.events import TraceEvent
     from actors.tracing.evidence import Evidence, Message
 
-__all__ = ["doing", "ended_wait", "held_loop", "held_up", "open_wait"]
+__all__ = ["doing", "ended_wait", "explain_job", "held_loop", "held_up", "open_wait"]
 
 # A loop that was blocked for this part of a wait is what the wait came to nothing for.
 BLOCKED_SHARE: Final = 0.5
@@ -27,7 +27,7 @@ def ended_wait(evidence: Evidence, below: Below) -> Link:
     end = below.proof
     message = evidence.message(end.wait_id)
     if end.type.startswith("job "):
-        return _job(evidence, message.wait or end, end)
+        return _job(evidence, message.wait, Moment.of(end)) if message.wait else _job_of_old(evidence, end)
     if message.send is None:
         return _other_wait(evidence, end, message)
     if not failed(end):
@@ -85,21 +85,43 @@ def _other_wait(evidence: Evidence, end: TraceEvent, message: Message) -> Link:
     return Link(text, kind, end.actor, end, 0, reason, limit_s or lasted_s, lasted_s, end.type, below)
 
 
-def _job(evidence: Evidence, wait: TraceEvent, end: TraceEvent | None, at: Moment | None = None) -> Link:
-    name = wait.type.removeprefix("job ")
-    job_end = evidence.job_end_of(wait)
-    end = end or job_end
-    if wait.kind == "wait_end":  # its beginning is not in the trace
-        lasted_s = wait.limit_s
-    else:
-        end_s = end.time_s if end is not None else at.time_s if at is not None else evidence.end.time_s
-        lasted_s = end_s - wait.time_s
-    raised = end is not None and failed(end) and end.detail not in {"Expired", "given up"}
-    text = _job_words(name, wait.actor, job_end, lasted_s)
-    if raised and end is not None:
+def _job(evidence: Evidence, wait: TraceEvent, at: Moment) -> Link:
+    """A job, as its wait stood at a moment, or had ended by then."""
+    name, end, job_end = wait.type.removeprefix("job "), evidence.end_of(wait), evidence.job_end_of(wait)
+    if end is not None and end.time_s > at.time_s + SOON_S:
+        end = job_end = None
+    lasted_s = (end.time_s if end is not None else at.time_s) - wait.time_s
+    text, below = _job_words(name, wait.actor, job_end, lasted_s), None
+    if end is not None and failed(end) and end.detail not in {"Expired", "given up"}:
         text = f"job {name} of {wait.actor} raised {end.detail}"
+    if job_end is not None and not job_end.detail:  # it was given up before a thread took it
+        text = f"job {name} of {wait.actor} was never begun: no thread was free for {seconds(lasted_s)}"
+        holder = evidence.holder_of_a_thread(Moment.of(job_end))
+        below = Below("job", at, holder.actor, holder, holder.wait_id) if holder is not None else None
     shown = job_end or end or wait
-    return Link(text, "job", wait.actor, shown, wait.cause_id, name, wait.limit_s, lasted_s)
+    return Link(text, "job", wait.actor, shown, wait.cause_id, name, wait.limit_s, lasted_s, below=below)
+
+
+def _job_of_old(evidence: Evidence, end: TraceEvent) -> Link:
+    """A job whose beginning is not in the trace."""
+    job_end = evidence.job_end_of(end)
+    shown = job_end if job_end is not None and job_end.detail else end
+    name = end.type.removeprefix("job ")
+    text = f"job {name} of {end.actor} ended in {end.detail}"
+    if shown is not end:
+        text = _job_words(name, end.actor, job_end, end.limit_s)
+    return Link(text, "job", end.actor, shown, end.cause_id, name)
+
+
+def explain_job(evidence: Evidence, below: Below) -> Link:
+    """A job that holds a thread, or has ended."""
+    event = below.proof
+    wait = evidence.message(event.wait_id).wait
+    if wait is not None:
+        return _job(evidence, wait, below.at)
+    job_end = event if event.kind == "job_end" else None
+    text = _job_words(event.type, event.actor, job_end, event.limit_s)
+    return Link(text, "job", event.actor, event, event.cause_id, event.type)
 
 
 def _job_words(name: str, actor: str, job_end: TraceEvent | None, lasted_s: float) -> str:
@@ -107,12 +129,10 @@ def _job_words(name: str, actor: str, job_end: TraceEvent | None, lasted_s: floa
     who = f"job {name} of {actor}"
     if job_end is None:
         return f"{who} had been at work for {seconds(lasted_s)}"
-    if not job_end.detail:
-        return f"{who} was never begun in {seconds(lasted_s)}: no thread was free"
     if not job_end.detail.startswith("left behind"):
-        return f"{who} took {seconds(lasted_s)}"
+        return f"{who} took {seconds(lasted_s)}" if lasted_s else f"{who} ended: {job_end.detail}"
     progress, place = _PROGRESS.search(job_end.detail), _PLACE.search(job_end.detail)
-    words = f"{who} was abandoned after {seconds(lasted_s)}"
+    words = f"{who} was abandoned" + (f" after {seconds(lasted_s)}" if lasted_s else "")
     if progress is not None:
         words += f"; its last progress: {progress[1]}"
     if place is not None:
@@ -125,7 +145,7 @@ def open_wait(evidence: Evidence, below: Below) -> Link:
     wait, at = below.proof, below.at
     lasted_s = at.time_s - wait.time_s
     if wait.type.startswith("job "):
-        return _job(evidence, wait, evidence.end_of(wait), at)
+        return _job(evidence, wait, at)
     message = evidence.message(wait.wait_id)
     if message.send is not None:
         name = message_name(message.number, message.tag)
@@ -161,7 +181,8 @@ def doing(evidence: Evidence, below: Below) -> Link:
     if last is not None and (cut := _just_cut_off(evidence, last, at)) is not None:
         below, at, last = replace(below, at=Moment.of(last)), Moment.of(last), cut
     if last is None:
-        return Link(f"nothing is known of {actor} at that time", "unknown", actor)
+        known = "nothing is known of it" if actor.startswith("/") else "it waited for nothing"
+        return Link(f"{actor} is not seen to handle anything then: {known}", "unknown", actor)
     if last.kind in {"end", "restart"}:
         ended = last if last.kind == "end" else evidence.latest(Moment.of(last), actor, "end")
         return through(Below.of(ended or last, kind="end"))

@@ -481,6 +481,6 @@ def test_the_first_lines_also_tell_a_program() -> None:
     trace = run_virtual(lambda: hurry(0.05))
     answer = why(trace, "Expired").as_dict()
     assert answer["root"]["actor"] in {"/clerk", "outside"}
-    assert [link["kind"] for link in answer["links"]][0] == "expired"
+    assert next(link["kind"] for link in answer["links"]) == "expired"
     assert answer["links"][0]["event"]["kind"] == "wait_end"
     assert [hint["name"] for hint in answer["hints"]] == ["deadline_too_short"]
