@@ -13,6 +13,7 @@ from actors.host import HANDLER_TIMEOUT_S
 from actors.jobs import TimedJob
 from actors.lifecycle import Event, State
 from actors.mailbox import BYTES_MAX, CAPACITY, Overflow
+from actors.notes import of_refusal, with_notes
 from actors.waits import Wait, Witness
 
 if TYPE_CHECKING:
@@ -377,7 +378,8 @@ class Context:
         if target is not None and not target.is_below(self._cell):
             story = f"{self._cell.ref} cannot wait for {ref}, which is not below it: tell it instead"
             self._cell.trace("refuse", detail=f"UpwardAsk: {story}")
-            raise UpwardAsk(story)
+            refusal = of_refusal(self._cell.host.delivery, self._origin(), ref.path)
+            raise with_notes(UpwardAsk(story), refusal)
 
 
 async def _outcome(awaitable: Awaitable[R]) -> tuple[R | None, BaseException | None]:
