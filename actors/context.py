@@ -235,7 +235,7 @@ class Context:
         wait = cell.open_wait(f"job {name}", "its result", deadline_s, Witness.JOB_SLOT)
         limit_s = deadline_s - host.loop.time()
         cell.trace("job", type_=name, wait_id=wait.wait_id, limit_s=limit_s)
-        timed = TimedJob(fn, token)
+        timed = host.waits.jobs[wait.wait_id] = TimedJob(fn, token, cell.origin)
         job: Future[R] | None = None
         try:
             job = host.executor.submit(timed, *args, **kwargs)
@@ -248,6 +248,7 @@ class Context:
         finally:
             token.cancel()
             left_behind = job is not None and not job.done() and host.executor.abandon(job)
+            del host.waits.jobs[wait.wait_id]
             host.waits.close(wait)
             if host.tracer is not None:
                 detail = f"left behind {timed.last_seen()}" if left_behind else str(timed.times or "")

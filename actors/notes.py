@@ -168,6 +168,8 @@ def _chain(delivery: Delivery, wait: Wait) -> list[Wait]:
 
 def _standing(delivery: Delivery, wait: Wait, now_s: float) -> str:
     """What the last one of a chain does, and whether it has begun with what it was asked for."""
+    if (job := delivery.waits.jobs.get(wait.wait_id)) is not None:
+        return f"{wait.target}: {job.last_seen()}"
     doing = _doing(delivery, wait.target, now_s)
     begun = getattr(wait, "incarnation", None)
     if doing and isinstance(wait, _Letter) and begun == 0:

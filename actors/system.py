@@ -323,6 +323,19 @@ class ActorSystem:
         }
 
     @property
+    def host(self) -> Host:
+        """What is inside, for those parts of the runtime that look at it.
+
+        Raises:
+            SystemClosed: the system was never opened.
+        """
+        return self._known()
+
+    def silent_s(self) -> float:
+        """For how many seconds the event loop owes its watchdog an answer; 0 without one. In any thread."""
+        return self._watchdog.silent_s() if self._watchdog is not None else 0.0
+
+    @property
     def tracer(self) -> Tracer | None:
         """The trace; None when it is off."""
         return self._known().tracer

@@ -19,6 +19,7 @@ from actors.errors import EndlessWait, Expired
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from actors.jobs import TimedJob
     from actors.tracing import Tracer
 
 __all__ = ["OUTSIDE", "Deadlines", "Origin", "Timed", "Wait", "WaitTable", "Witness", "clock_of", "find_path"]
@@ -258,9 +259,14 @@ class Wait:
 
 
 class WaitTable:
-    """All open waits of a system."""
+    """All open waits of a system.
 
-    __slots__ = ("_by_waiter", "_clock", "_deadlines", "_loop", "_tracer", "ids")
+    Attributes:
+        ids: as of `Deadlines`.
+        jobs: what is known of the jobs that are waited for, by the number of the wait.
+    """
+
+    __slots__ = ("_by_waiter", "_clock", "_deadlines", "_loop", "_tracer", "ids", "jobs")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines, tracer: Tracer | None = None
@@ -270,6 +276,7 @@ class WaitTable:
         self._deadlines = deadlines
         self._tracer = tracer
         self.ids = deadlines.ids
+        self.jobs: dict[int, TimedJob[Any]] = {}
         self._by_waiter: dict[str, dict[int, Wait]] = {}
 
     def __iter__(self) -> Iterator[Wait]:
