@@ -336,7 +336,7 @@ class Tracer:
     def latest(self, actor: str, most: int, within: int = 1_000) -> list[TraceEvent]:
         """The latest events of one actor among the last `within` rows, oldest first; quick.
 
-        None while the file is being written: whoever asks, in the middle of an error, does not wait for a disk.
+        None while the file is being written: whoever is in the middle of an error does not wait for a disk.
         """
         if not self._lock.acquire(blocking=False):
             return []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from actors.living import dump_on_signal, install_log, serve_picture
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from actors import ActorSystem
 
-__all__ = ["NO_SIGNAL", "dump_signal_of", "looked_at", "start_log"]
+__all__ = ["NO_SIGNAL", "dump_signal_of", "looked_at", "mind", "start_log"]
 
 LOGGER: Final = logging.getLogger("crystalline")
 NO_SIGNAL: Final = "none"
@@ -45,6 +46,17 @@ def looked_at(system: ActorSystem, run: Path, signum: int | None) -> Iterator[No
             except (OSError, ValueError) as error:
                 LOGGER.warning("no signal asks for a dump of this run: %s", error)
         yield
+
+
+def mind(signum: int | None) -> None:
+    """Until there are actors to tell of, and after their end, a signal that asks for them harms nobody."""
+    if signum is not None:
+        signal.signal(signum, _nothing_yet)
+
+
+def _nothing_yet(_number: int, _frame: object) -> None:
+    with suppress(OSError):
+        os.write(2, b"no actors are at work now: nothing to tell of\n")
 
 
 def dump_signal_of(name: str) -> int | None:

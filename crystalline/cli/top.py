@@ -27,12 +27,11 @@ __all__ = ["top"]
 
 _INTERVAL_MIN_S: Final = 0.05
 _ANSWER_S: Final = 5.0
+_WIDE: Final = 240
 
 
 def top(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder that is --out of a living training.")
-    ],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that is its --out.")],
     *,
     interval: Annotated[float, typer.Option(metavar="SECONDS", help="Time between two looks.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Look once, print that and end.")] = False,
@@ -41,8 +40,8 @@ def top(
     """Watch a living training: its actors, what each one does, and for whom it waits.
 
     The actors stand below their parents, with state, life, queued messages, the message that is handled and
-    for how long, and the oldest wait. !! marks those that have used up more than half of their time, or whose
-    mailbox is full. When the event loop does not answer, the line above the table says who holds it, and where.
+    for how long, and the oldest wait. !! marks those that have used up more than half of their time, or
+    whose mailbox is full. When the event loop does not answer, the line above the table says who holds it, and where.
 
     The training must run on this machine, and belong to the same user. Ctrl-C ends this, not the training.
     """
@@ -53,7 +52,7 @@ def top(
         if json:
             _print_json(first, _looks(run, interval), once=once)
         elif once:
-            Console(highlight=False, soft_wrap=True).print(view(first, None, 10**6))
+            _console().print(view(first, None, 10**6))
         else:
             _show(run, first, _looks(run, interval))
         if not once:
@@ -97,9 +96,8 @@ def _print_json(first: dict[str, Any], looks: Iterator[dict[str, Any] | None], *
 
 def _show(run: Path, first: dict[str, Any], looks: Iterator[dict[str, Any] | None]) -> None:
     """On a terminal one display that renews itself, elsewhere one table after the other."""
-    console, before = Console(highlight=False), first
+    console, before = _console(), first
     if not console.is_terminal or console.is_dumb_terminal:
-        console = Console(highlight=False, width=200)
         console.print(view(first, None, 10**6))
         for picture in looks:
             if picture is not None:
@@ -115,3 +113,9 @@ def _show(run: Path, first: dict[str, Any], looks: Iterator[dict[str, Any] | Non
             else:
                 live.update(view(picture, before, console.height), refresh=True)
                 before = picture
+
+
+def _console() -> Console:
+    """On a terminal as wide as that is; elsewhere nothing is cut off."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDE)

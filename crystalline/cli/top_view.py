@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["head_lines", "messages_per_s", "rows", "view", "worry"]
 
-_HEADS: Final = ("actor", "state", "life", "queued", "handles", "for", "waits for", "for", "")
+# With the columns that each one keeps when the terminal is narrow.
+_HEADS: Final = (
+    *(("actor", 12), ("state", 11), ("life", 4), ("queued", 6), ("handles", 10), ("for", 6)),
+    *(("waits for", 10), ("for", 6), ("", 2)),
+)
 _NUMBERS: Final = {"life", "queued", "for"}
 # Told apart by the sign at the end of the line; colours only help.
 _LOOKS: Final = {"": "", "!": "yellow", "!!": "bold red"}
@@ -33,9 +37,9 @@ def view(picture: Mapping[str, Any], before: Mapping[str, Any] | None, height: i
         before: an earlier one of the same process, from which rates are taken; None if there is none.
         height: lines; what does not fit is counted.
     """
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for head in _HEADS:
-        table.add_column(head, justify="right" if head in _NUMBERS else "left", no_wrap=True)
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    for head, width in _HEADS:
+        table.add_column(head, justify="right" if head in _NUMBERS else "left", no_wrap=True, min_width=width)
     found = list(rows(picture))
     room = max(height - _OTHER_LINES, 3)
     for row in found[:room]:

@@ -13,7 +13,7 @@ from crystalline.cli import options as option  # noqa: TC001  (typer reads the a
 from crystalline.cli.conclusion import conclusion, json_line, whereabouts
 from crystalline.cli.entry import INTERRUPTED_EARLY
 from crystalline.cli.lazy import load_extra
-from crystalline.cli.living import dump_signal_of, looked_at, start_log
+from crystalline.cli.living import dump_signal_of, looked_at, mind, start_log
 from crystalline.cli.output import put_out
 from crystalline.cli.progress import progress
 from crystalline.cli.session import train_until_signal
@@ -85,6 +85,7 @@ def train(
     options = dict(locals())  # all parameters by name
     console = _console(quiet=quiet)
     signum = dump_signal_of(dump_signal)
+    mind(signum)
     start_log(log_format, log_level)
     board = None
     if tensorboard is not None:  # before the long part, so that a missing extra costs no time
