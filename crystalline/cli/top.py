@@ -40,8 +40,8 @@ def top(
     """Watch a living training: its actors, what each one does, and for whom it waits.
 
     The actors stand below their parents, with state, life, queued messages, the message that is handled and
-    for how long, and the oldest wait. !! marks those that have used up more than half of their time, or
-    whose mailbox is full. When the event loop does not answer, the line above the table says who holds it, and where.
+    for how long, and the oldest wait. Two signs !! mark those that have used up more than half of their time,
+    or whose mailbox is full. When the event loop does not answer, it is said who holds it, and where.
 
     The training must run on this machine, and belong to the same user. Ctrl-C ends this, not the training.
     """

@@ -39,11 +39,11 @@ def view(picture: Mapping[str, Any], before: Mapping[str, Any] | None, height: i
     """
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     for head, width in _HEADS:
-        table.add_column(head, justify="right" if head in _NUMBERS else "left", no_wrap=True, min_width=width)
+        table.add_column(head, justify="right" if head in _NUMBERS else "left", min_width=width)
     found = list(rows(picture))
     room = max(height - _OTHER_LINES, 3)
     for row in found[:room]:
-        table.add_row(*(Text(cell) for cell in row), style=_LOOKS[row[-1]])
+        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row), style=_LOOKS[row[-1]])
     lines = [Text(line) for line in head_lines(picture, before)]
     if not picture["loop"]["answers"]:
         lines[-1].stylize(_LOOKS["!!"])
