@@ -13,7 +13,7 @@ from actors.host import HANDLER_TIMEOUT_S
 from actors.jobs import TimedJob
 from actors.lifecycle import Event, State
 from actors.mailbox import BYTES_MAX, CAPACITY, Overflow
-from actors.notes import of_refusal, with_notes
+from actors.notes import of_jobs, of_refusal, with_notes
 from actors.waits import Wait, Witness
 
 if TYPE_CHECKING:
@@ -241,6 +241,8 @@ class Context:
             job = host.executor.submit(timed, *args, **kwargs)
             job.add_done_callback(lambda done: _report(host.loop, wait, done))
             result: R = await wait.future
+        except JobsExhausted as error:
+            raise with_notes(error, of_jobs(host.executor)) from None
         except RuntimeError as error:
             if job is None:
                 raise JobsExhausted(str(error)) from None

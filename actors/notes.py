@@ -6,6 +6,7 @@ line, and an error has `NOTES_MAX` of them at most.
     of_expiry       a wait is over: the chain of waits from the waiter down, and what the last one does
     of_end          an incarnation has ended: which life, at which message, and for whom
     of_asker        who had asked it, and on whose behalf
+    of_jobs         no thread is left: where those are that hold them
     of_refusal      a request was not admitted: how its recipient stands, and for whom it was made
     notes_of        the notes of an error and of its causes, to be handed on to another error
 """
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from actors.cell import Cell
     from actors.delivery import Delivery
     from actors.host import Run
+    from actors.jobs import JobExecutor
     from actors.waits import Origin
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "of_asker",
     "of_end",
     "of_expiry",
+    "of_jobs",
     "of_refusal",
     "with_notes",
 ]
@@ -140,6 +143,13 @@ def of_refusal(delivery: Delivery, origin: Origin, path: str) -> list[str]:
     if waits:
         lines += [describe_wait(each, now_s) for each in _chain(delivery, waits[0])]
     return _clip_all(_shortened([*lines, *_behalf(delivery, origin, now_s)], CHAIN_MAX))
+
+
+@_harmless
+def of_jobs(executor: JobExecutor) -> list[str]:
+    """Where each job is that holds a thread."""
+    lasts = {name: stack.rstrip().rpartition("  File ")[2] for name, stack in executor.stacks().items()}
+    return _clip_all(_shortened([f"{name} is at {last}" for name, last in lasts.items()], NOTES_MAX))
 
 
 def describe_wait(wait: Wait, now_s: float) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,7 @@ from actors import (
     Context,
     EpochFailed,
     Expired,
+    JobsExhausted,
     MailboxFull,
     NotHandled,
     Overflow,
@@ -286,6 +288,48 @@ async def test_what_was_refused_inside_tells_on_whose_behalf() -> None:
     assert upward.error_type == UpwardAsk.__name__
     assert upward_notes[0] == "/other is idle, 0 queued"
     assert re.fullmatch(r"/link was handling message \d+ \(cast\.relay\)", upward_notes[1])
+
+
+class Crowded(Actor):
+    """Leaves jobs behind until there are no threads left."""
+
+    @on(Work)
+    async def work(self, msg: Work, ctx: Context) -> Note:
+        job = Stuck()
+        try:
+            for _ in range(20):
+                with suppress(Expired):
+                    await ctx.offload_within(msg.limit_s, job)
+        finally:
+            job.release()
+        return Note()
+
+
+@virtual
+async def test_no_threads_left_tells_where_they_are() -> None:
+    async with ActorSystem() as system:
+        crowded = await system.spawn(Crowded, name="crowded")
+        error, notes = await raised(system.ask(crowded, Work(0.1), timeout_s=50.0))
+    assert isinstance(error, AskFailed)
+    assert error.error_type == JobsExhausted.__name__
+    assert re.match(r"actors-job-\d+ is at .*threading\.py", notes[0])
+
+
+@virtual
+async def test_waiting_where_one_must_not_tells_at_which_message() -> None:
+    class Impatient(Actor):
+        @on(Echo)
+        async def echo(self, msg: Echo, ctx: Context) -> Note:
+            return await system.ask(ctx.self_ref, Note(), timeout_s=1.0)
+
+    async with ActorSystem() as system:
+        ref = await system.spawn(Impatient, name="impatient")
+        error, notes = await raised(system.ask(ref, Echo(), timeout_s=1.0))
+        receiver = system.receiver()
+        _, nothing = await raised(receiver.receive(timeout_s=2.0))
+    assert isinstance(error, AskFailed)
+    assert re.fullmatch(r"/impatient handles message \d+ \(cast\.echo\) since 0\.0 s, 0 queued", notes[0])
+    assert nothing == [f"outside waits for {receiver.ref.path} (a message) since 2.0 s"]
 
 
 class Leader(Actor):
