@@ -34,8 +34,6 @@ from actors import (
 )
 from actors import notes as notes_module
 from actors.notes import NOTES_MAX, notes_of, of_asker, with_notes
-from crystalline.cli.failures import failure_of
-from crystalline.errors import SettingError, TrainingError
 from tests.helpers.cast import Cling, Director, Echo, Fail, Note, Performer, Relay, Sleep, Spawn, supervised
 from tests.helpers.virtual_loop import Stuck, run_virtual, settle, virtual, wait_for_threads
 
@@ -370,16 +368,6 @@ async def test_notes_come_through_asking_many() -> None:
         text = (await system.ask(leader, Both(()), timeout_s=60.0)).text
     assert "/leader waits for /leader/child (reply to cast.sleep) since 1.0 s" in text
     assert "and has not begun with message" in text
-
-
-def test_the_command_prints_them_below_the_error() -> None:
-    error = with_notes(TrainingError("epoch 1 was not done"), ["a waits for b", "b is idle", "b is idle"])
-    failure = failure_of(error)
-    assert failure is not None
-    assert failure.text == "epoch 1 was not done\n  a waits for b\n  b is idle"
-    refusal = failure_of(with_notes(SettingError("bad input"), ["a waits for b"]))
-    assert refusal is not None
-    assert refusal.text == "bad input"
 
 
 def test_causes_are_collected_once_and_cut() -> None:
