@@ -80,6 +80,7 @@ class Cell:
         "host",
         "incarnation",
         "keeper",
+        "last_run",
         "later",
         "lifecycle",
         "mailbox",
@@ -150,6 +151,7 @@ class Cell:
         self.keeper: snapshots.Keeper | None = None
         self.snapshot: Entry | None = None
         self._told = False
+        self.last_run: Run | None = None  # in which this incarnation has failed, or was given up
 
     # What other parts of the runtime call
 
@@ -201,6 +203,7 @@ class Cell:
         self._failure = None
         self._drain = True
         self._told = False
+        self.last_run = None
         self.restart_alarm = None
         self._task = self.host.start_task(self._live(), self, self._forget_task)
         if self.host.tracer is not None:
@@ -262,7 +265,9 @@ class Cell:
 
     def release_task(self) -> asyncio.Task[None] | None:
         """Return the task of this incarnation, which is the cell's no more."""
-        task, self._task, self.run = self._task, None, None
+        task, self._task = self._task, None
+        if self.run is not None:
+            self.last_run, self.run = self.run, None
         return task
 
     def wake(self) -> None:
@@ -430,11 +435,12 @@ class Cell:
         """Begin with a message: the run and the call to await. None when there is nothing to do for it."""
         delivery = self.host.delivery
         if not isinstance(entry, Ask):
-            msg_id, deadline_s = entry.msg_id, delivery.clock() + self.spec.handler_timeout_s
+            now_s = delivery.clock()
+            msg_id, deadline_s = entry.msg_id, now_s + self.spec.handler_timeout_s
             if deadline_s < self._vigil.looks_s:
                 self._vigil.over(deadline_s)
-        elif entry.future.done() or delivery.clock() > entry.deadline_s:
-            entry.on_deadline()  # the timer comes late to a busy loop
+        elif entry.future.done() or (now_s := delivery.clock()) > entry.deadline_s:
+            delivery.waits.expire(entry)  # the timer comes late to a busy loop
             delivery.dead_letter(entry, "expired in the mailbox", self.origin)
             return None
         else:
@@ -453,7 +459,7 @@ class Cell:
             except Refused as refusal:
                 handling.refuse(self, entry, refusal)
                 return None
-        return Run(self, task, msg_id, deadline_s), call
+        return Run(self, task, msg_id, deadline_s, now_s, entry), call
 
     def _returned(self, run: Run, entry: Entry, answer: Any) -> None:
         """Account for a handler that has returned, and pass its answer on.
@@ -466,6 +472,7 @@ class Cell:
             self.run = None
         else:
             run.end()
+        run.entry = None
         if isinstance(entry, Ask):
             self._answer(run, entry, handling.NO_REPLY if answer is None else answer)
         elif self.host.tracer is not None:
@@ -501,8 +508,12 @@ class Cell:
             told = self._fail_ask(run, entry, error)
             harmless = isinstance(error, Exception) and type(entry.packed[3]) in handling.RUNTIME_HANDLERS
             self._told = self._told and not harmless
+            if not harmless:
+                self.last_run = run
             return harmless and run.task is self._task
         finally:
+            if self.last_run is not run:
+                run.entry = None
             self._trace_done(run, entry, told=told)
 
     def _fail_ask(self, run: Run, entry: Entry, error: BaseException) -> bool:
@@ -522,7 +533,7 @@ class Cell:
         if task is None or task is not self._task:
             call.close()
             raise Abandoned
-        run = Run(self, task, 0, now_s + limit_s)
+        run = Run(self, task, 0, now_s + limit_s, now_s)
         self._vigil.over(run.deadline_s)
         try:
             try:

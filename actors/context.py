@@ -13,6 +13,7 @@ from actors.host import HANDLER_TIMEOUT_S
 from actors.jobs import TimedJob
 from actors.lifecycle import Event, State
 from actors.mailbox import BYTES_MAX, CAPACITY, Overflow
+from actors.notes import of_jobs, of_refusal, with_notes
 from actors.waits import Wait, Witness
 
 if TYPE_CHECKING:
@@ -234,12 +235,14 @@ class Context:
         wait = cell.open_wait(f"job {name}", "its result", deadline_s, Witness.JOB_SLOT)
         limit_s = deadline_s - host.loop.time()
         cell.trace("job", type_=name, wait_id=wait.wait_id, limit_s=limit_s)
-        timed = TimedJob(fn, token)
+        timed = host.waits.jobs[wait.wait_id] = TimedJob(fn, token, cell.origin)
         job: Future[R] | None = None
         try:
             job = host.executor.submit(timed, *args, **kwargs)
             job.add_done_callback(lambda done: _report(host.loop, wait, done))
             result: R = await wait.future
+        except JobsExhausted as error:
+            raise with_notes(error, of_jobs(host.executor)) from None
         except RuntimeError as error:
             if job is None:
                 raise JobsExhausted(str(error)) from None
@@ -247,6 +250,7 @@ class Context:
         finally:
             token.cancel()
             left_behind = job is not None and not job.done() and host.executor.abandon(job)
+            del host.waits.jobs[wait.wait_id]
             host.waits.close(wait)
             if host.tracer is not None:
                 detail = f"left behind {timed.last_seen()}" if left_behind else str(timed.times or "")
@@ -377,7 +381,8 @@ class Context:
         if target is not None and not target.is_below(self._cell):
             story = f"{self._cell.ref} cannot wait for {ref}, which is not below it: tell it instead"
             self._cell.trace("refuse", detail=f"UpwardAsk: {story}")
-            raise UpwardAsk(story)
+            refusal = of_refusal(self._cell.host.delivery, self._origin(), ref.path)
+            raise with_notes(UpwardAsk(story), refusal)
 
 
 async def _outcome(awaitable: Awaitable[R]) -> tuple[R | None, BaseException | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from actors import errors
 from actors.errors import (
@@ -25,12 +25,13 @@ from actors.errors import (
 )
 from actors.mailbox import Overflow, Put
 from actors.messages import ActorRef, BeginEpoch, Failure, FinishEpoch, schema_of
+from actors.notes import of_refusal, with_notes
 from actors.waits import Origin, Wait, Witness, clock_of
 from actors.wire import Codec
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from actors.mailbox import Mailbox
     from actors.tracing import Tracer
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ask", "Delivery", "Entry", "Recipient", "Told"]
 
+RefusedT = TypeVar("RefusedT", bound=AskError)
 # To look into an enumeration costs as much as a call: these two are wanted for every message.
 MONITOR: Final = Witness.MONITOR
 ADMITTED: Final = Put.ADMITTED
@@ -198,7 +200,7 @@ class Delivery:
         self.recipients: dict[str, Recipient] = {}
         self.messages = 0
         self.dead_letters: Counter[str] = Counter()
-        self.epitaphs: dict[int, str] = {}
+        self.epitaphs: dict[int, tuple[str, Sequence[str]]] = {}
         self.open = True
         self._ids = waits.ids
 
@@ -207,9 +209,9 @@ class Delivery:
         """The asks under way, by number."""
         return {wait.wait_id: wait for wait in self.waits if isinstance(wait, Ask)}
 
-    def remember_end(self, ref: ActorRef[Any], reason: str) -> None:
-        """Keep the reason of an end for whoever asks later; the oldest are forgotten."""
-        self.epitaphs[ref.uid] = reason
+    def remember_end(self, ref: ActorRef[Any], reason: str, story: Sequence[str] = ()) -> None:
+        """Keep the reason of an end, and its notes, for whoever asks later; the oldest are forgotten."""
+        self.epitaphs[ref.uid] = reason, story
         if len(self.epitaphs) > EPITAPHS_MAX:
             del self.epitaphs[next(iter(self.epitaphs))]
 
@@ -269,9 +271,8 @@ class Delivery:
             put = self._replace_oldest(recipient, entry)
         if put is Put.FULL:
             self.dead_letter(entry, "mailbox full")
-            raise MailboxFull(
-                f"{recipient.ref} holds {len(recipient.mailbox)} messages and takes no {entry.tag} now"
-            )
+            full = f"{recipient.ref} holds {len(recipient.mailbox)} messages and takes no {entry.tag} now"
+            raise self._explained(MailboxFull(full), entry.origin, recipient.ref)
         if put is Put.CLOSED:
             self.dead_letter(entry, "actor stopping")
 
@@ -307,7 +308,8 @@ class Delivery:
         packed = self.codec.pack(body)
         if not recipient.takes_asks:
             self._refuse(origin, packed[0].tag, "never answers")
-            raise NotHandled(f"{ref} takes messages for code outside the tree, and never answers")
+            never = NotHandled(f"{ref} takes messages for code outside the tree, and never answers")
+            raise self._explained(never, origin, ref)
         # Code outside the tree is nobody's target, so that it can close no circle.
         if origin.incarnation and not self.waits.idle(ref.path):
             self._check_cycle(origin, ref, packed[0].tag)
@@ -353,17 +355,18 @@ class Delivery:
         tag = schema_of(type(body)).tag
         if not self.open:
             self._refuse(origin, tag, "the system is closed")
-            return SystemClosed(f"the actor system is closed: {ref} cannot be asked")
-        reason = self.epitaphs.get(ref.uid, "no such actor")
+            closed = SystemClosed(f"the actor system is closed: {ref} cannot be asked")
+            return self._explained(closed, origin, ref)
+        reason, story = self.epitaphs.get(ref.uid, ("no such actor", ()))
         self._refuse(origin, tag, f"{ref} is gone: {reason}")
-        return ActorDown(ref.path, reason)
+        return self._explained(with_notes(ActorDown(ref.path, reason), story), origin, ref)
 
     def _check_cycle(self, origin: Origin, ref: ActorRef[Any], tag: str) -> None:
         path = self.waits.path(ref.path, origin.name)
         if path is not None:
             story = f"{origin.name} cannot wait for {ref}: " + "; ".join(map(str, path))
             self._refuse(origin, tag, f"WaitCycle: {story}")
-            raise WaitCycle(story)
+            raise self._explained(WaitCycle(story), origin, ref)
 
     def _admit(self, ask: Ask, put: Put) -> None:
         """Do with an ask that found no room what the policy of the mailbox says."""
@@ -376,7 +379,7 @@ class Delivery:
             put = self._replace_oldest(recipient, ask)
         if put is Put.CLOSED:
             self._refuse(ask.origin, ask.tag, f"{recipient.ref} is stopping")
-            raise ActorDown(recipient.ref.path, "stopping")
+            raise self._explained(ActorDown(recipient.ref.path, "stopping"), ask.origin, recipient.ref)
         if put is Put.FULL and mailbox.overflow is Overflow.WAIT:
             admitted = self.loop.create_future()
             mailbox.queue_for_room(ask, admitted)
@@ -384,7 +387,8 @@ class Delivery:
             ask.future.add_done_callback(lambda _: admitted.cancel())
         elif put is Put.FULL:
             self._refuse(ask.origin, ask.tag, "mailbox full")
-            raise MailboxFull(f"{recipient.ref} holds {len(mailbox)} messages: no room for {ask.tag}")
+            full = f"{recipient.ref} holds {len(mailbox)} messages: no room for {ask.tag}"
+            raise self._explained(MailboxFull(full), ask.origin, recipient.ref)
 
     def close(self, ask: Ask) -> None:
         """Forget an ask; if it was not answered the recipient stops working on it."""
@@ -404,8 +408,9 @@ class Delivery:
         body: Failure = packed[3]
         if body.refused:
             refusal: type[Exception] = getattr(errors, body.error_type, Refused)
-            raise refusal(body.error_text)
+            raise with_notes(refusal(body.error_text), body.notes)
         failed = AskFailed(ask.target, body.error_type, body.error_text, body.traceback_text)
+        with_notes(failed, body.notes)
         if body.traceback_text:
             failed.add_note(f"in {ask.target}: {body.traceback_text.rstrip()}")
         raise failed
@@ -462,7 +467,7 @@ class Delivery:
         if ask.incarnation != origin.incarnation or ask.future.done():
             self._drop(packed[0].tag, "late reply", origin, entry_id)
         elif self.clock() > ask.deadline_s:  # the loop was blocked: late is late all the same
-            ask.on_deadline()
+            self.waits.expire(ask)
             self._drop(packed[0].tag, "late reply", origin, entry_id)
         else:
             ask.recipient.asks.pop(entry_id, None)
@@ -502,6 +507,10 @@ class Delivery:
         what = fate.get(recipient.mailbox.overflow, "it is refused")
         story = f"{recipient.ref.path} holds {len(recipient.mailbox)} messages: {what}"
         self._trace("full", entry.origin, entry.msg_id, entry.tag, story)
+
+    def _explained(self, error: RefusedT, origin: Origin, ref: ActorRef[Any]) -> RefusedT:
+        """Add to a refusal how its recipient stands, and on whose behalf it was asked."""
+        return with_notes(error, of_refusal(self, origin, ref.path))
 
     def _refuse(self, origin: Origin, tag: str, why: str) -> None:
         if self.tracer is not None:

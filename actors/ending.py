@@ -21,6 +21,7 @@ from actors.errors import ActorDown, ActorError
 from actors.host import Phase
 from actors.lifecycle import Event
 from actors.messages import Down, Wake
+from actors.notes import NOTES_MAX, of_asker, of_end, with_notes
 from actors.supervision import GiveUp, Restart, on_child_exit
 from actors.waits import OUTSIDE, Witness
 from actors.wire import Codec
@@ -37,6 +38,8 @@ UNWIND_S: Final = 0.5
 DRAIN_SHARE: Final = 0.4
 CHILDREN_SHARE: Final = 0.8
 STOP_S: Final = 5.0
+# So many of those who hear of an end are told who had asked them, too: thousands must not take long.
+EXPLAINED_MAX: Final = 16
 
 LOGGER: Final = logging.getLogger("actors")
 WAKE: Final = Told(Codec().pack(Wake()), OUTSIDE, 0)
@@ -138,9 +141,10 @@ def finalise(cell: Cell, reason: str, *, failed: bool) -> None:
     cell.scope = cell.keeper = None
     cell.trace("end", type_=cell.spec.actor.__name__, detail=reason)
     final = why if isinstance(decision, Restart) else decision.reason
-    _settle(cell, ActorDown(cell.ref.path, final, restarting=restarting))
+    story = of_end(cell.host.delivery, cell, reason)
+    _settle(cell, story, final, restarting=restarting)
     if not restarting:
-        _leave_tree(cell, final)
+        _leave_tree(cell, final, story)
     # One for each end of an incarnation; and one more when a restart that was promised is called off.
     _announce(cell, Down(cell.ref, cell.incarnation, final, restarting))
     if isinstance(decision, Restart):
@@ -176,11 +180,14 @@ def _decide(cell: Cell, reason: str, *, failed: bool) -> Restart | GiveUp:
     return decision
 
 
-def _settle(cell: Cell, down: ActorDown) -> None:
+def _settle(cell: Cell, story: list[str], final: str, *, restarting: bool) -> None:
     """End every ask that this incarnation owes an answer, and empty its mailbox."""
-    for ask in list(cell.asks.values()):
-        ask.fail(down)
+    path = cell.ref.path
+    for number, ask in enumerate(list(cell.asks.values())):
+        asker = of_asker(cell.host.delivery, ask) if number < EXPLAINED_MAX else []
+        ask.fail(with_notes(ActorDown(path, final, restarting=restarting), [*story, *asker][:NOTES_MAX]))
     cell.asks.clear()
+    down = with_notes(ActorDown(path, final, restarting=restarting), story)
     for wait in cell.host.waits.of(cell.ref.path):  # of tasks that a handler has made and left
         wait.fail(down)
     watching.unwatch_all(cell)
@@ -199,7 +206,7 @@ def _clear_stop(cell: Cell) -> None:
     cell.recycled = ""
 
 
-def _leave_tree(cell: Cell, reason: str) -> None:
+def _leave_tree(cell: Cell, reason: str, story: list[str]) -> None:
     cell.mailbox.close()
     cell.snapshot = None
     if cell.restart_alarm is not None:
@@ -207,7 +214,7 @@ def _leave_tree(cell: Cell, reason: str) -> None:
     if cell.siblings is not None:
         cell.siblings.leave(cell)
     cell.host.delivery.recipients.pop(cell.ref.path, None)
-    cell.host.delivery.remember_end(cell.ref, reason)
+    cell.host.delivery.remember_end(cell.ref, reason, story)
     cell.host.cells.pop(cell.ref.path, None)
     cell.host.waits.forget(cell.ref.path)
     if cell.parent is not None:
@@ -215,7 +222,7 @@ def _leave_tree(cell: Cell, reason: str) -> None:
     for wait in cell.end_waits:
         wait.succeed(None)
     cell.end_waits.clear()
-    cell.epoch_waits.fail(ActorDown(cell.ref.path, reason))
+    cell.epoch_waits.fail(with_notes(ActorDown(cell.ref.path, reason), story))
 
 
 def _announce(cell: Cell, down: Down) -> None:

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actors import snapshots
-from actors.errors import ActorDown, AskError, EpochFailed, Expired
+from actors.errors import ActorDown, ActorError, AskError, EpochFailed, Expired
 from actors.host import Phase
 from actors.lifecycle import Event, Lifecycle, State
 from actors.messages import AbortEpoch, BeginEpoch, EpochState, FinishEpoch
+from actors.notes import notes_of, with_notes
 from actors.reasons import describe
 from actors.waits import Witness
 
@@ -194,7 +195,7 @@ async def _begin_children(cell: Cell, scope: Scope) -> None:
     asks = [(ref, BeginEpoch(scope.epoch)) for ref in scope.children]
     for ref, outcome in zip(scope.children, await _ask_all(cell, asks, scope), strict=True):
         if isinstance(outcome, AskError) and not isinstance(outcome, ActorDown):
-            raise EpochFailed(f"epoch {scope.epoch} could not begin in {ref}: {outcome}") from outcome
+            raise _failed(f"epoch {scope.epoch} could not begin in {ref}: {outcome}", outcome) from outcome
 
 
 async def _finish_children(cell: Cell, scope: Scope) -> None:
@@ -211,7 +212,7 @@ async def _finish_children(cell: Cell, scope: Scope) -> None:
                 else:
                     await _until_ended(cell, ref, scope)
             elif isinstance(outcome, AskError):
-                raise EpochFailed(f"epoch {scope.epoch} did not end in {ref}: {outcome}") from outcome
+                raise _failed(f"epoch {scope.epoch} did not end in {ref}: {outcome}", outcome) from outcome
         pending = again
 
 
@@ -229,9 +230,14 @@ async def _until_ended(cell: Cell, ref: ActorRef[Any], scope: Scope) -> None:
     try:
         await wait.future
     except Expired as error:
-        raise EpochFailed(f"epoch {scope.epoch} did not end in {ref}: {error}") from error
+        raise _failed(f"epoch {scope.epoch} did not end in {ref}: {error}", error) from error
     finally:
         cell.host.waits.close(wait)
+
+
+def _failed(text: str, cause: ActorError) -> EpochFailed:
+    """The error of an epoch, with what is known of its cause."""
+    return with_notes(EpochFailed(text), notes_of(cause))
 
 
 def _abort_children(cell: Cell, reason: str) -> None:

@@ -8,6 +8,7 @@ from actors import epochs
 from actors.delivery import Ask
 from actors.errors import NotHandled, Refused, WrongState
 from actors.messages import AbortEpoch, BeginEpoch, Down, Failure, FinishEpoch
+from actors.notes import of_asker
 from actors.waits import Origin
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def refuse(cell: Cell, entry: Entry, error: Refused) -> None:
     name, delivery = type(error).__name__, cell.host.delivery
     origin = _Refuser(cell, entry.msg_id)
     if isinstance(entry, Ask):
-        delivery.answer(origin, entry, Failure(name, str(error), "", refused=True))
+        why = tuple(of_asker(delivery, entry))
+        delivery.answer(origin, entry, Failure(name, str(error), "", refused=True, notes=why))
     else:
         delivery.trace_error(origin, entry.msg_id, name, str(error))
         delivery.dead_letter(entry, f"refused: {name}", origin)

@@ -8,8 +8,10 @@ import math
 import threading
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from actors import notes
 from actors.errors import EndlessWait, Refused
 from actors.exits import disown
 from actors.waits import Origin
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from actors.actor import Actor
     from actors.cell import Cell
-    from actors.delivery import Delivery
+    from actors.delivery import Delivery, Entry
     from actors.jobs import JobExecutor
     from actors.siblings import Siblings
     from actors.supervision import Supervision
@@ -99,21 +101,34 @@ class Run(Origin):
         task: in which it runs.
         cause_id: the message that is handled, 0 for a hook.
         deadline_s: on the loop's clock.
+        begun_s: when it began, on the same clock.
+        entry: that message; None for a hook. It is let go of when the run is over: what was sent in it
+            refers to it, and would hold every message that led to it.
 
     Attributes:
         interrupted: why the runtime has cancelled it, None if it has not.
         turns_left: of the loop, to unwind in, once it was interrupted.
     """
 
-    __slots__ = ("cell", "deadline_s", "interrupted", "task", "turns_left")
+    __slots__ = ("begun_s", "cell", "deadline_s", "entry", "interrupted", "task", "turns_left")
 
-    def __init__(self, cell: Cell, task: asyncio.Task[None], cause_id: int, deadline_s: float) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        task: asyncio.Task[None],
+        cause_id: int,
+        deadline_s: float,
+        begun_s: float,
+        entry: Entry | None = None,
+    ) -> None:
         self.name = cell.path
         self.incarnation = cell.incarnation
         self.cause_id = cause_id
         self.cell = cell
         self.task = task
         self.deadline_s = deadline_s
+        self.begun_s = begun_s
+        self.entry = entry
         self.interrupted: Interruption | None = None
         self.turns_left = UNWIND_TURNS
         cell.run = self
@@ -218,6 +233,7 @@ class Host:
         self.waits = delivery.waits
         self.tracer = delivery.tracer
         self.loop = delivery.loop
+        deadlines.explain = partial(notes.of_expiry, delivery)
         self.thread_id = threading.get_ident()
         self.uids = 0
         self.cells: dict[str, Cell] = {}

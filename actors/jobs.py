@@ -14,6 +14,7 @@ import time
 import traceback
 from collections import deque
 from concurrent.futures import Executor, Future
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar
 
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container
     from types import FrameType
 
+    from actors.waits import Origin
+
 __all__ = [
     "ABANDONED_MAX",
+    "JOB_OF",
     "DaemonExecutor",
     "JobExecutor",
     "JobToken",
@@ -38,6 +42,10 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 ABANDONED_MAX: Final = 8
+
+
+JOB_OF: Final[ContextVar[Origin | None]] = ContextVar("actors_job_of", default=None)
+"""The actor whose job runs in this thread, and the message that it was handling."""
 
 
 class JobToken:
@@ -96,14 +104,18 @@ class TimedJob(Generic[R]):
     Args:
         fn: what to call, with its token first.
         token: whose clock counts; the waiting begins now.
+        origin: which actor waits for it, while handling which message.
     """
 
-    __slots__ = ("__qualname__", "_asked_s", "_fn", "_thread_id", "_token", "times")
+    __slots__ = ("__qualname__", "_asked_s", "_fn", "_origin", "_thread_id", "_token", "times")
 
-    def __init__(self, fn: Callable[Concatenate[JobToken, ...], R], token: JobToken) -> None:
+    def __init__(
+        self, fn: Callable[Concatenate[JobToken, ...], R], token: JobToken, origin: Origin | None = None
+    ) -> None:
         self.__qualname__ = getattr(fn, "__qualname__", repr(fn))
         self._fn = fn
         self._token = token
+        self._origin = origin
         self._asked_s = token.now_s
         self._thread_id = 0
         self.times: JobTimes | None = None
@@ -113,9 +125,11 @@ class TimedJob(Generic[R]):
         """Called in the thread."""
         begun_s = self._token.now_s
         self._thread_id = threading.get_ident()
+        outer = JOB_OF.set(self._origin)
         try:
             return self._fn(self._token, *args, **kwargs)
         finally:
+            JOB_OF.reset(outer)
             self._thread_id = 0
             self.times = JobTimes(begun_s - self._asked_s, self._token.now_s - begun_s)
 

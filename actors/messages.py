@@ -270,6 +270,7 @@ class Failure:
     error_text: str
     traceback_text: str
     refused: bool
+    notes: tuple[str, ...] = ()
 
 
 @message("actors.begin_epoch")

@@ -6,6 +6,7 @@ import traceback
 from typing import Final
 
 from actors.messages import Failure
+from actors.notes import notes_of
 
 __all__ = ["describe", "failure_of", "text_of"]
 
@@ -25,7 +26,8 @@ def failure_of(error: BaseException) -> Failure:
         story = "".join(traceback.format_exception(error))[-TRACEBACK_CHARS_MAX:]
     except Exception as another:  # noqa: BLE001 - an error's own methods may raise anything
         story = f"(no traceback: {type(another).__name__})"
-    return Failure(type(error).__name__, text_of(error), _sendable(story), refused=False)
+    notes = tuple(_sendable(note) for note in notes_of(error))
+    return Failure(type(error).__name__, text_of(error), _sendable(story), refused=False, notes=notes)
 
 
 def text_of(error: BaseException | None) -> str:

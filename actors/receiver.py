@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from actors import watching
 from actors.errors import Expired, SystemClosed
 from actors.messages import ActorRef
+from actors.notes import of_expiry, with_notes
 from actors.waits import OUTSIDE, Origin, Witness
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ class Receiver:
         finally:
             host.waits.close(wait)
         if not len(self.mailbox) and not self.mailbox.closed:
-            raise Expired(f"{self.ref} received nothing within {timeout_s:g} s")
+            nothing = Expired(f"{self.ref} received nothing within {timeout_s:g} s")
+            raise with_notes(nothing, of_expiry(host.delivery, wait))
         return self._take()
 
     def __aiter__(self) -> Self:

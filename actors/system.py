@@ -21,6 +21,7 @@ from actors.exits import leave_behind, stacks_of
 from actors.host import INSIDE, UNWIND_TURNS, Host
 from actors.jobs import DaemonExecutor
 from actors.mailbox import BYTES_MAX, CAPACITY, Mailbox, Overflow
+from actors.notes import of_refusal, with_notes
 from actors.receiver import Receiver
 from actors.tracing import open_tracer
 from actors.waits import OUTSIDE, Deadlines, Wait, WaitTable, Witness, clock_of
@@ -323,6 +324,19 @@ class ActorSystem:
         }
 
     @property
+    def host(self) -> Host:
+        """What is inside, for those parts of the runtime that look at it.
+
+        Raises:
+            SystemClosed: the system was never opened.
+        """
+        return self._known()
+
+    def silent_s(self) -> float:
+        """For how many seconds the event loop owes its watchdog an answer; 0 without one. In any thread."""
+        return self._watchdog.silent_s() if self._watchdog is not None else 0.0
+
+    @property
     def tracer(self) -> Tracer | None:
         """The trace; None when it is off."""
         return self._known().tracer
@@ -435,7 +449,8 @@ class ActorSystem:
     def _check_outside(self, refusal: type[InsideTree] = InsideTree) -> None:
         inside = INSIDE.get()
         if inside is not None and inside[0] is self._known():
-            raise refusal(f"{inside[1]} is inside the tree and must use its context to wait, not the system")
+            story = f"{inside[1]} is inside the tree and must use its context to wait, not the system"
+            raise with_notes(refusal(story), of_refusal(inside[0].delivery, OUTSIDE, inside[1]))
 
 
 def _check_finite(timeout_s: float, ref: ActorRef[Any]) -> None:

@@ -19,6 +19,7 @@ from actors.errors import EndlessWait, Expired
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from actors.jobs import TimedJob
     from actors.tracing import Tracer
 
 __all__ = ["OUTSIDE", "Deadlines", "Origin", "Timed", "Wait", "WaitTable", "Witness", "clock_of", "find_path"]
@@ -62,9 +63,10 @@ class Deadlines:
         ids: of waits, and of everything else that is numbered in a system.
         waits: all open waits by number, the oldest first.
         armed_s: when the timer fires, infinity when it is not set.
+        explain: makes the notes of the error in which a wait ends whose time is over; never raises.
     """
 
-    __slots__ = ("_heap", "_limit", "_loop", "_taken_in", "_timer", "armed_s", "ids", "waits")
+    __slots__ = ("_heap", "_limit", "_loop", "_taken_in", "_timer", "armed_s", "explain", "ids", "waits")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -75,6 +77,7 @@ class Deadlines:
         self.waits: dict[int, Wait] = {}
         self._taken_in = 0  # the waits up to this number are in the heap
         self.armed_s = math.inf
+        self.explain: Callable[[Wait], list[str]] | None = None
 
     def __len__(self) -> int:
         """Deadlines that may still fire."""
@@ -124,9 +127,23 @@ class Deadlines:
             heapq.heapify(self._heap)
             self._limit = 2 * len(self._heap) + COMPACT_AT
 
+    def expire(self, wait: Wait) -> None:
+        """End a wait whose time is over; its error says who waited for whom just then."""
+        if wait.future.done() or self.explain is None:
+            wait.on_deadline()
+            return
+        notes = self.explain(wait)  # before anything is cancelled
+        wait.on_deadline()
+        if (error := wait.future.exception()) is not None:
+            for note in notes:
+                error.add_note(note)
+
     def _fire(self, timed: Timed) -> None:
         try:
-            timed.on_deadline()
+            if isinstance(timed, Wait):
+                self.expire(timed)
+            else:
+                timed.on_deadline()
         except Exception as error:  # noqa: BLE001 - one that fails must not take the others' deadlines along
             self._loop.call_exception_handler({"message": "a deadline failed", "exception": error})
 
@@ -242,9 +259,14 @@ class Wait:
 
 
 class WaitTable:
-    """All open waits of a system."""
+    """All open waits of a system.
 
-    __slots__ = ("_by_waiter", "_clock", "_deadlines", "_loop", "_tracer", "ids")
+    Attributes:
+        ids: as of `Deadlines`.
+        jobs: what is known of the jobs that are waited for, by the number of the wait.
+    """
+
+    __slots__ = ("_by_waiter", "_clock", "_deadlines", "_loop", "_tracer", "ids", "jobs")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines, tracer: Tracer | None = None
@@ -254,6 +276,7 @@ class WaitTable:
         self._deadlines = deadlines
         self._tracer = tracer
         self.ids = deadlines.ids
+        self.jobs: dict[int, TimedJob[Any]] = {}
         self._by_waiter: dict[str, dict[int, Wait]] = {}
 
     def __iter__(self) -> Iterator[Wait]:
@@ -322,6 +345,14 @@ class WaitTable:
             )
         if not wait.future.done():
             wait.future.cancel()
+
+    def expire(self, wait: Wait) -> None:
+        """End a wait whose time is over."""
+        self._deadlines.expire(wait)
+
+    def numbered(self, wait_id: int) -> Wait | None:
+        """The open wait of this number."""
+        return self._deadlines.waits.get(wait_id)
 
     def forget(self, waiter: str) -> None:
         """Hear that an actor will have no waits any more."""

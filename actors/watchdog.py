@@ -102,6 +102,10 @@ class Pulse:
         waited_s, self._sent_s = now_s - self._sent_s, None
         return waited_s if waited_s >= self.limit_s else None
 
+    def waited_s(self, now_s: float) -> float:
+        """How long the answer to the last ping has been awaited; 0 if none is."""
+        return 0.0 if self._sent_s is None else now_s - self._sent_s
+
     def forget(self) -> None:
         """The loop does not run: what was asked last will not be answered in time, and need not be."""
         self._sent_s = None
@@ -147,6 +151,11 @@ class Watchdog:
     def stop(self) -> None:
         """Watch no more. The thread ends by itself; nobody waits for it."""
         self._stopped.set()
+
+    def silent_s(self) -> float:
+        """For how many seconds the loop has owed an answer. In any thread."""
+        with self._lock:
+            return self._pulse.waited_s(time.monotonic())
 
     def _watch(self) -> None:
         loop = self._host.loop

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from actors.notes import notes_of
 from crystalline.errors import CrystallineError, InputError
 
 __all__ = ["Failure", "failure_of"]
@@ -18,7 +19,7 @@ class Failure:
 
     Attributes:
         code: its exit code.
-        text: for standard error; one line, or the story of a training that failed.
+        text: for standard error; one line, or the story of a training that failed, with its notes below.
     """
 
     code: int
@@ -46,7 +47,10 @@ def failure_of(error: BaseException) -> Failure | None:
 
 
 def _ours(error: CrystallineError) -> Failure:
-    return Failure(2, _one_line(error)) if isinstance(error, InputError) else Failure(1, str(error))
+    if isinstance(error, InputError):
+        return Failure(2, _one_line(error))
+    # What the user handed in is not to blame: who waited for whom is what tells the cause.
+    return Failure(1, "\n".join([str(error), *(f"  {note}" for note in notes_of(error))]))
 
 
 def _usage(error: typer.TyperException) -> str:

@@ -172,6 +172,11 @@ COMMANDS = {
         ),
         _RUNS,
     ),
+    "top": Outline(
+        "Watch a living training: who does what, who waits for whom.",
+        "crystalline.cli.top:top",
+        ("crystalline top runs/mine", "crystalline top runs/mine --once --json"),
+    ),
     "models": Outline(
         "Keep models under names: import, export, list, check them.",
         "crystalline.cli.models:models",

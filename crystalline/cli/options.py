@@ -15,6 +15,7 @@ __all__ = [
     "ConfigFile",
     "Data",
     "Dim",
+    "DumpSignal",
     "EpochTimeout",
     "Epochs",
     "FfnDim",
@@ -24,6 +25,8 @@ __all__ = [
     "Keep",
     "KvHeads",
     "Layers",
+    "LogFormat",
+    "LogLevel",
     "Lr",
     "OnLoss",
     "OnNonfinite",
@@ -157,6 +160,32 @@ SaveEvery = Annotated[
 Trace = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Record every message between the actors.", rich_help_panel=_OUTPUT),
+]
+DumpSignal = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Signal on which all actors, waits and stacks are written to standard error; none: no signal.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+LogFormat = Annotated[
+    str | None,
+    typer.Option(
+        metavar="text|json",
+        help="Form of the log on standard error.",
+        show_default="the bare text of warnings",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+LogLevel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="debug|info|warning|error",
+        help="From which level on the log is written.",
+        show_default="warning",
+        rich_help_panel=_OUTPUT,
+    ),
 ]
 TensorBoard = Annotated[
     Path | None,

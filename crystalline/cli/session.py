@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
@@ -13,10 +13,12 @@ import anyio
 from anyio import CancelScope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from anyio.abc import TaskStatus
 
+    from actors import ActorSystem
     from crystalline.training import Trainer, TrainReport
     from crystalline.training.events import Event
 
@@ -44,6 +46,11 @@ class _NoBoard:
     def close(self) -> None: ...
 
 
+@contextmanager
+def _nobody(_system: ActorSystem) -> Iterator[None]:
+    yield
+
+
 @dataclass(slots=True)
 class _Interruption:
     """What has happened so far, for whoever takes the signal.
@@ -60,7 +67,10 @@ class _Interruption:
 
 
 async def train_until_signal(
-    trainer: Trainer, show: Callable[[Event], None], board: Callable[[int], Board] | None = None
+    trainer: Trainer,
+    show: Callable[[Event], None],
+    board: Callable[[int], Board] | None = None,
+    looked_at: Callable[[ActorSystem], AbstractContextManager[None]] = _nobody,
 ) -> tuple[TrainReport | None, int | None]:
     """Train to the end, or to the first SIGINT or SIGTERM.
 
@@ -71,6 +81,7 @@ async def train_until_signal(
         trainer: not entered yet.
         show: is called with every event.
         board: makes something else that takes every event, given the number of steps taken before.
+        looked_at: what lets others look at the actors, while they are at work.
 
     Returns:
         The report, None if training had not begun; and the signal's number, None without one.
@@ -85,11 +96,12 @@ async def train_until_signal(
         with interruption.run:
             async with trainer:
                 interruption.trainer = trainer
-                with closing(board(trainer.begins_after) if board else _NoBoard()) as taker:
-                    async for event in trainer.events():
-                        show(event)
-                        taker.take(event)
-                report = await trainer.fit()
+                with looked_at(trainer.system):
+                    with closing(board(trainer.begins_after) if board else _NoBoard()) as taker:
+                        async for event in trainer.events():
+                            show(event)
+                            taker.take(event)
+                    report = await trainer.fit()
         group.cancel_scope.cancel()
     return report, interruption.number
 

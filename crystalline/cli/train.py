@@ -13,6 +13,7 @@ from crystalline.cli import options as option  # noqa: TC001  (typer reads the a
 from crystalline.cli.conclusion import conclusion, json_line, whereabouts
 from crystalline.cli.entry import INTERRUPTED_EARLY
 from crystalline.cli.lazy import load_extra
+from crystalline.cli.living import dump_signal_of, looked_at, mind, start_log
 from crystalline.cli.output import put_out
 from crystalline.cli.progress import progress
 from crystalline.cli.session import train_until_signal
@@ -64,6 +65,9 @@ def train(
     keep: option.Keep = _TRAINING.keep,
     trace: option.Trace = None,
     tensorboard: option.TensorBoard = None,
+    dump_signal: option.DumpSignal = "SIGUSR1",
+    log_format: option.LogFormat = None,
+    log_level: option.LogLevel = None,
     json: option.Json = False,
     quiet: option.Quiet = False,
     config: option.ConfigFile = None,
@@ -75,9 +79,14 @@ def train(
 
     Ctrl-C saves a checkpoint before it ends; a second one ends at once. A run that has ended before its time
     goes on with --resume, to the same model as one that was never stopped.
+
+    `crystalline top` watches a run while it lasts.
     """
     options = dict(locals())  # all parameters by name
     console = _console(quiet=quiet)
+    signum = dump_signal_of(dump_signal)
+    mind(signum)
+    start_log(log_format, log_level)
     board = None
     if tensorboard is not None:  # before the long part, so that a missing extra costs no time
         log = load_extra("crystalline.runs.tensorboard:TensorBoardLog", "tensorboard")
@@ -89,9 +98,11 @@ def train(
         start.model, start.train, start.corpus, out=start.out, force=force, trace=trace, resume=resume
     )
     preparing = f"preparing {start.corpus.name}, {start.corpus.size_bytes:,} bytes ..."
+    out = start.out
     del start  # with its text, which the trainer lets go of once it is tokens
     with progress(console, preparing) as show:
-        report, signalled = anyio.run(train_until_signal, trainer, show, board)
+        look = lambda system: looked_at(system, out, signum)  # noqa: E731 - the same
+        report, signalled = anyio.run(train_until_signal, trainer, show, board, look)
     if report is not None:
         _conclude(console, report)
         if json:

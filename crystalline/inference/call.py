@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from actors import ActorError, Down, Expired, MessageError
+from actors.notes import notes_of, with_notes
 from crystalline.errors import DeadlineExceeded, GenerationError, QueueFull, SettingError
 from crystalline.inference.messages import Admitted, Begun, Cancel, Over, Said, Submit, order_of
 from crystalline.inference.scheduler import CANCELLED, EXPIRED, REFUSED
@@ -65,7 +66,7 @@ class Calls:
             # Room for all that will ever come: a slow reader must not lose any of it.
             receiver = self._system.receiver(capacity=request.tokens + _OTHER_MESSAGES)
         except ActorError as error:
-            raise _lost(error) from error
+            raise with_notes(_lost(error), notes_of(error)) from error
         goodbye = CANCELLED
         try:
             receiver.watch(self._desk)
@@ -83,13 +84,12 @@ class Calls:
             yield message
         except (Expired, TimeoutError) as error:
             goodbye = EXPIRED if goodbye else ""
-            raise DeadlineExceeded(
-                f"the text was not complete within {limit_s:g} s: allow it more time, or fewer tokens"
-            ) from error
+            late = f"the text was not complete within {limit_s:g} s: allow it more time, or fewer tokens"
+            raise with_notes(DeadlineExceeded(late), notes_of(error)) from error
         except MessageError as error:
             raise SettingError(f"the request cannot be sent: {error}") from error
         except ActorError as error:
-            raise _lost(error) from error
+            raise with_notes(_lost(error), notes_of(error)) from error
         finally:
             receiver.close()
             if goodbye:

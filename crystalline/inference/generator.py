@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 
 from actors import ActorError, ActorSystem, Supervision
+from actors.notes import notes_of, with_notes
 from crystalline.blas_limit import one_blas_thread
 from crystalline.errors import GenerationError, SettingError
 from crystalline.inference.call import SUBMITS_MAX, Calls
@@ -158,7 +159,8 @@ class Generator:
                     handler_timeout_s=START_S,
                 )
             except ActorError as error:
-                raise GenerationError(f"the generator cannot be opened: {error}") from error
+                closed = GenerationError(f"the generator cannot be opened: {error}")
+                raise with_notes(closed, notes_of(error)) from error
             self._calls = Calls(system, self._desk)
             self._stack = stack.pop_all()
         return self

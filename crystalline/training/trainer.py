@@ -11,6 +11,7 @@ import anyio
 import numpy as np
 
 from actors import ActorError, ActorSystem, AskFailed, DaemonExecutor, Expired, JobToken, Receiver
+from actors.notes import notes_of, with_notes
 from crystalline.blas_limit import one_blas_thread
 from crystalline.errors import SettingError, TrainingError
 from crystalline.model import weights_sha256
@@ -275,11 +276,13 @@ class Trainer:
         try:
             return await self.system.ask(self._root, request, timeout_s=timeout_s)
         except AskFailed as failure:
-            raise own_error(failure) or TrainingError(f"{what} failed: {failure}") from failure
+            ours = own_error(failure) or TrainingError(f"{what} failed: {failure}")
+            raise with_notes(ours, notes_of(failure)) from failure
         except Expired as error:
-            raise TrainingError(f"{what} was not done within {timeout_s:g} s: allow it more time") from error
+            late = TrainingError(f"{what} was not done within {timeout_s:g} s: allow it more time")
+            raise with_notes(late, notes_of(error)) from error
         except ActorError as error:
-            raise TrainingError(f"{what} was not done: {error}") from error
+            raise with_notes(TrainingError(f"{what} was not done: {error}"), notes_of(error)) from error
 
     async def _end_fitting(self) -> None:
         """Leave no task behind: what `fit` has under way is cancelled, its error was somebody else's."""

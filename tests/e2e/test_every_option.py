@@ -90,6 +90,9 @@ ELSEWHERE = {
     "force": "test_force_replaces_a_run",
     "tensorboard": "test_tensorboard_writes_event_files_that_go_on_after_a_resume",
     "keep": "test_so_many_checkpoints_are_kept",
+    "dump-signal": "test_the_dump_signal_is_the_one_that_is_heard",
+    "log-format": "test_the_log_is_written_as_asked",
+    "log-level": "test_the_log_is_written_as_asked",
     "resume": "test_resume_goes_on_with_settings_and_text_of_the_run",
     "recompute": "test_recompute_takes_less_memory_and_changes_no_weight",
     "on-loss": "test_on_loss_decides_what_a_lost_sphere_ends",
@@ -133,7 +136,9 @@ def test_out_is_where_the_model_is(trainer: Callable[..., Run]) -> None:
 def test_an_epoch_that_takes_too_long_fails(text: Path, tmp_path: Path) -> None:
     done = run("train", text, *TINY, "--out", tmp_path / "out", "--epoch-timeout", "0.000001")
     assert done.code == 1
-    assert done.err.splitlines()[-1].startswith("error: ")
+    error, *notes = done.err.splitlines()[1:]
+    assert error.startswith("error: epoch 1 was not done within 1e-06 s")
+    assert notes[0].startswith("  outside waits for /root (reply to crystalline.train_epoch) since ")
     assert "Traceback" not in done.err
 
 
@@ -255,3 +260,22 @@ def test_tensorboard_writes_event_files_that_go_on_after_a_resume(
     half = tmp_path / "out" / "checkpoints" / whole.checkpoints[0]
     run("train", "--resume", half, "--tensorboard", board, "--json").json()
     assert [(step, round(loss, 5)) for step, loss in shown(board)["step/loss"]] == losses
+
+
+def test_the_dump_signal_is_the_one_that_is_heard(text: Path, tmp_path: Path) -> None:
+    # Before there are actors to tell of, it harms nobody; test_signal_dump.py has what it tells later.
+    words: list[str | Path] = ["train", text, *TINY, "--json", "--dump-signal", "USR2", "--out"]
+    signalled = run_program("signalled_early.py", *words, tmp_path / "out")
+    assert signalled.json()["steps"] > 0
+    assert "no actors are at work now: nothing to tell of" in signalled.err
+
+
+def test_the_log_is_written_as_asked(text: Path, tmp_path: Path) -> None:
+    words: list[str | Path] = ["train", text, *TINY, "--spheres", "3", "--on-loss", "redistribute", "--out"]
+    done = run_program("broken_sphere.py", *words, tmp_path / "json", "--log-format", "json", "--quiet")
+    lines = [json.loads(line) for line in done.err.splitlines()]
+    (lost,) = [line for line in lines if "is lost, the others do its part" in line["message"]]
+    assert (done.code, lost["level"], lost["logger"], lost["actor"]) == (0, "WARNING", "crystalline", "/root")
+    assert lost["msg_id"] > 0
+    silent = run_program("broken_sphere.py", *words, tmp_path / "none", "--log-level", "error", "--quiet")
+    assert (silent.code, "is lost" in silent.err) == (0, False)

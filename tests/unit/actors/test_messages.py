@@ -219,7 +219,7 @@ def test_a_message_of_the_runtime_keeps_its_tag_and_fields() -> None:
     contract = {
         "actors.down": (Down, ("ref", "incarnation", "reason", "restarting")),
         "actors.wake": (Wake, ()),
-        "actors.failure": (Failure, ("error_type", "error_text", "traceback_text", "refused")),
+        "actors.failure": (Failure, ("error_type", "error_text", "traceback_text", "refused", "notes")),
         "actors.begin_epoch": (BeginEpoch, ("epoch",)),
         "actors.finish_epoch": (FinishEpoch, ("epoch",)),
         "actors.abort_epoch": (AbortEpoch, ("epoch", "reason")),

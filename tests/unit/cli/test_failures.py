@@ -7,6 +7,7 @@ import errno
 import pytest
 import typer
 
+from actors.notes import with_notes
 from crystalline.cli.app import run
 from crystalline.cli.failures import Failure, failure_of
 from crystalline.errors import (
@@ -72,3 +73,13 @@ def test_a_group_of_one_is_that_one() -> None:
 )
 def test_what_nobody_foresaw_keeps_its_traceback(error: Exception) -> None:
     assert failure_of(error) is None
+
+
+def test_who_waited_for_whom_stands_below_a_training_that_failed() -> None:
+    error = with_notes(TrainingError("epoch 1 was not done"), ["a waits for b", "b is idle", "b is idle"])
+    failure = failure_of(error)
+    assert failure is not None
+    assert failure.text == "epoch 1 was not done\n  a waits for b\n  b is idle"
+    refusal = failure_of(with_notes(SettingError("bad input"), ["a waits for b"]))
+    assert refusal is not None
+    assert refusal.text == "bad input"
