@@ -24,13 +24,14 @@ from crystalline.training import TrainConfig, Trainer, replay_sphere, work
 from crystalline.training.messages import ComputeShards
 
 CHANGED_FROM = 3
+TEXT = Path(__file__).parent.parent / "docs" / "tutorial.md"
 
 
 async def train(run: Path, trace: Path) -> None:
     config = ModelConfig(vocab_size=512, dim=32, layers=1, heads=4, seq_len=32)
     settings = TrainConfig(spheres=3, steps=5, batch_size=24, val_fraction=0.002)
     options = TraceOptions(trace, payloads="whole")
-    async with Trainer(config, settings, Corpus.builtin(), out=run, trace=options) as trainer:
+    async with Trainer(config, settings, Corpus.from_paths([TEXT]), out=run, trace=options) as trainer:
         await trainer.fit()
 
 
