@@ -4,6 +4,11 @@ A program built on `actors` can fail, but it cannot wait for ever: every wait en
 error that says who waited for whom, why, and since when.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from actors.actor import Actor, on
 from actors.context import Context
 from actors.epochs import Epoch
@@ -45,6 +50,9 @@ from actors.waits import Wait, Witness
 from actors.watchdog import Blockage
 from actors.wire import freeze
 
+if TYPE_CHECKING:
+    from actors.replaying import Replay, ReplayDiffers, replay
+
 __all__ = [
     "TRANSITIONS",
     "Actor",
@@ -78,6 +86,8 @@ __all__ = [
     "ProtocolError",
     "Receiver",
     "Refused",
+    "Replay",
+    "ReplayDiffers",
     "Request",
     "ShutdownReport",
     "SpawnOutsideParent",
@@ -97,4 +107,12 @@ __all__ = [
     "freeze",
     "message",
     "on",
+    "replay",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What few programs need is imported when it is asked for."""
+    if name in {"Replay", "ReplayDiffers", "replay"}:
+        return getattr(importlib.import_module("actors.replaying"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

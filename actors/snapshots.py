@@ -59,7 +59,9 @@ async def _take(cell: Cell, keeper: Keeper) -> None:
         cell.snapshot = cell.host.delivery.prepare(cell.origin, state)
     except MessageError as error:
         raise type(error)(f"the snapshot of {cell.ref} cannot be kept: {error}") from error
-    cell.trace("snapshot", type_=cell.snapshot.tag)
+    tracer = cell.host.tracer
+    payload = tracer.payload(cell.snapshot.packed) if tracer is not None else b""
+    cell.trace("snapshot", type_=cell.snapshot.tag, payload=payload)
 
 
 async def restore(kept: Entry, actor: Actor, ctx: Context) -> None:

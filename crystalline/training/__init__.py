@@ -4,6 +4,7 @@ from crystalline.training.checkpoint import Checkpoint, load_checkpoint
 from crystalline.training.config import TrainConfig
 from crystalline.training.events import EpochDone, Event, Saved, SphereTime, StepDone, TrainReport
 from crystalline.training.progress import Progress
+from crystalline.training.replaying import replay_sphere
 from crystalline.training.resume import SavedRun, saved_corpus, saved_run
 from crystalline.training.trainer import Trainer
 
@@ -20,6 +21,7 @@ __all__ = [
     "TrainReport",
     "Trainer",
     "load_checkpoint",
+    "replay_sphere",
     "saved_corpus",
     "saved_run",
 ]

@@ -17,18 +17,18 @@ import time
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from actors import Actor, ActorDown, ActorRef, AskFailed, Context, Supervision, freeze, on
-from crystalline.data import batch_indices, cut_into_shards, epoch_order, steps_per_epoch
+from crystalline.data import batch_indices, epoch_order, steps_per_epoch
 from crystalline.errors import NonFiniteError, OutputError
 from crystalline.model import layout_of, name_at, weights_sha256
 from crystalline.optim import clip_scale, global_norm, learning_rate
 from crystalline.training.ahead import ahead
 from crystalline.training.archive import WRITE_S, Archive
+from crystalline.training.cutting import cut_batch
 from crystalline.training.events import EpochDone, SphereTime, StepDone
 from crystalline.training.failures import own_error
 from crystalline.training.gather import Reasons, ask_once, gather
@@ -365,11 +365,7 @@ class Root(Actor):
         return ahead(lambda indices: ctx.offload_within(limit_s, self._cut, indices), wanted)
 
     def _cut(self, _token: JobToken, indices: Array) -> Shards:
-        """A batch, cut into shards by symmetry group, evenly."""
-        inputs, targets = self._windows.batch(indices)
-        rows = cut_into_shards(np.where(targets >= 0, inputs, -1), self._train.shards)  # padding has no vote
-        order, bounds = np.concatenate(rows), (0, *accumulate(map(len, rows)))
-        return Shards(freeze(inputs[order]), freeze(targets[order]), bounds)
+        return cut_batch(self._windows, indices, self._train.shards)
 
     def _save_is_due(self) -> bool:
         every, every_s = self._train.save_every, self._train.save_every_s

@@ -29,6 +29,7 @@ EXPECTED = {
     "embed_training": ["epoch 3: training loss", "ticks, worst delay"],
     "follow_training": ["step-00000150: ", "step-00000600: ", "600 steps were trained"],
     "hello_actors": ["hello you, after all that", "UpwardAsk", "left behind: 0"],
+    "replay_sphere": ["no difference", "differs in nodes[0].gradient", "first at [1000]: recorded"],
     "second_epoch": ["epoch 3: total 44850", "the root is epoch_done(3)", "again: IllegalTransition"],
 }
 
