@@ -33,7 +33,7 @@ def sequence(
     actor: Annotated[
         list[str] | None, typer.Option(metavar="PATH", help="Only these actors; may be given several times.")
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="At most so many messages.")] = 200,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many messages.")] = 200,
     out: Out = STANDARD_OUTPUT,
     force: Force = False,
 ) -> None:
