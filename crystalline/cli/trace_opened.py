@@ -85,9 +85,12 @@ def reading(*paths: Path) -> Iterator[list[Trace]]:
 def _notes(opened: Iterable[tuple[Path, Trace]]) -> Iterator[str]:
     for path, trace in opened:
         if trace.damage:
-            yield f"warning: {path}: {trace.damage}"
+            # One that was cut off is what a killed process leaves: nothing that it had written is lost.
+            yield f"{'note' if trace.cut_off else 'warning'}: {trace.damage}"
+        elif not trace.complete:
+            yield f"note: {path} lacks the end of the run: its process was killed, or goes on"
         if trace.rotated:
-            yield f"note: {path} begins in the middle of the run: its oldest parts were removed"
+            yield f"note: {path} has a gap behind its beginning: what was there was removed to save room"
 
 
 @contextmanager
