@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ FIRST_SHARD, STEP = 4, 3  # of twelve shards, which three spheres share: sphere-
 whole = ShardWork.compute
 
 
+@functools.wraps(whole)  # in a trace it has the name of what it stands for
 def compute_otherwise(work: ShardWork, token: Any, weights: Any, request: ComputeShards) -> Sums:
     sums = whole(work, token, weights, request)
     if (request.lo, request.step) == (FIRST_SHARD, STEP):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ lock = threading.Lock()
 whole = ShardWork.compute
 
 
+@functools.wraps(whole)  # in a trace it has the name of what it stands for
 def compute_behind_a_lock(work: ShardWork, token: Any, weights: Any, request: ComputeShards) -> Sums:
     if (request.lo, request.step) == (FIRST_SHARD, STEP):
         lock.acquire()  # and never released: the next life of the sphere will wait for it

@@ -26,6 +26,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PAGE = ROOT / "docs" / "debugging.md"
 LIMIT_S = 60.0
+MARK = "--- the next command ---"
 STORY = re.compile(r"<!-- story: (?P<name>[a-z-]+) -->\n(?P<body>.*?)<!-- end -->", flags=re.DOTALL)
 STEP = re.compile(
     r"```sh\n(?P<command>.*?)^```\n(?P<shown>\n```text\n(?P<output>.*?)^```\n)?",
@@ -52,29 +53,31 @@ def told(page: str) -> str:
 
 def run_story(body: str) -> str:
     """A story with what it prints now."""
+    commands = [found["command"] for found in STEP.finditer(body)]
     with tempfile.TemporaryDirectory(prefix="story-") as name:
         folder = Path(name)
         for program in HERE.glob("*.py"):
             if program != Path(__file__).resolve():
                 shutil.copy(program, folder)
         (folder / "notes.txt").write_text(NOTES, encoding="utf-8")
+        printed = iter(printed_by(commands, folder))
 
-        def told_step(found: re.Match[str]) -> str:
-            printed = printed_by(found["command"], folder)
-            if found["shown"] is None:
-                return found.group()
-            return f"```sh\n{found['command']}```\n\n```text\n{printed}```\n"
+    def told_step(found: re.Match[str]) -> str:
+        lines = next(printed)
+        if found["shown"] is None:
+            return found.group()
+        return f"```sh\n{found['command']}```\n\n```text\n{lines}```\n"
 
-        return STEP.sub(told_step, body)
+    return STEP.sub(told_step, body)
 
 
-def printed_by(command: str, folder: Path) -> str:
-    """What a command prints in a folder, with paths as a reader sees them."""
+def printed_by(commands: list[str], folder: Path) -> list[str]:
+    """What each command prints; one shell runs them all, so that one may wait for what another began."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     python_path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     own = {"CRYSTALLINE_CACHE": str(folder / "cache"), "COLUMNS": "110", "TZ": "UTC"}
     done = subprocess.run(
-        ["/bin/bash", "-c", command],
+        ["/bin/bash", "-c", f"echo '{MARK}'\n".join(commands)],
         cwd=folder,
         env=os.environ | own | {"PATH": path, "PYTHONPATH": python_path},
         stdin=subprocess.DEVNULL,
@@ -85,8 +88,8 @@ def printed_by(command: str, folder: Path) -> str:
         check=False,
     )
     text = done.stdout.replace(f"{folder}/", "").replace(f"{ROOT}/", "")
-    lines = [line.rstrip() for line in text.splitlines()]
-    return "".join(f"{line}\n" for line in lines)
+    parts = text.split(f"{MARK}\n")
+    return ["".join(f"{line.rstrip()}\n" for line in part.splitlines()) for part in parts]
 
 
 def without_numbers(page: str) -> list[str]:

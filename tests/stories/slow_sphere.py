@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ FIRST_SHARD = 6  # of twelve, which four spheres share: sphere-2 has 6, 7 and 8
 whole = ShardWork.compute
 
 
+@functools.wraps(whole)  # in a trace it has the name of what it stands for
 def compute_slowly(work: ShardWork, token: Any, weights: Any, request: ComputeShards) -> Sums:
     if request.lo == FIRST_SHARD:
         time.sleep(0.03)
