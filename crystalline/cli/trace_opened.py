@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -88,9 +89,16 @@ def _notes(opened: Iterable[tuple[Path, Trace]]) -> Iterator[str]:
             # One that was cut off is what a killed process leaves: nothing that it had written is lost.
             yield f"{'note' if trace.cut_off else 'warning'}: {trace.damage}"
         elif not trace.complete:
-            yield f"note: {path} lacks the end of the run: its process was killed, or goes on"
+            yield f"note: {path} lacks the end of the run: its process was killed, or goes on{_age(trace)}"
         if trace.rotated:
             yield f"note: {path} has a gap behind its beginning: what was there was removed to save room"
+
+
+def _age(trace: Trace) -> str:
+    """How long ago its last event was, where that can be known: a run that hangs has none."""
+    if not (trace.wall_s and trace.end_s):
+        return ""
+    return f"; its last event is {max(0.0, time.time() - trace.wall_s - trace.end_s):,.1f} s old"
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -109,6 +110,18 @@ def test_a_signal_removes_what_was_begun(
     assert capsys.readouterr().err == "interrupted; nothing was written\n"
     assert list(tmp_path.iterdir()) == [file]
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_how_long_nothing_has_happened(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event = next(iter(Trace.open(file)))
+    found = Trace.of([event])
+    found.complete, found.wall_s = False, time.time() - event.time_s - 3600.0
+    monkeypatch.setattr(Trace, "open", lambda _path: found)
+    with reading(file):
+        pass
+    assert "; its last event is 3,60" in capsys.readouterr().err
 
 
 def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
