@@ -121,12 +121,12 @@ _VOCAB = {
 
 _TRACE = {
     "summary": Outline(
-        "Say what happened in a run: who was busy, who waited, what was lost.",
+        "Say who was busy, who waited, and what went wrong.",
         "crystalline.cli.trace_questions:summary",
         ("crystalline trace summary runs/mine.trace", "crystalline trace runs/mine.trace --json"),
     ),
     "why": Outline(
-        "Tell how something came about, from what was seen to its root.",
+        "Tell how something came about, back to its root.",
         "crystalline.cli.trace_questions:why",
         (
             "crystalline trace why runs/mine.trace /root/sphere-1",
@@ -134,7 +134,7 @@ _TRACE = {
         ),
     ),
     "critical": Outline(
-        "Say what would have had to be faster, and by how much it would have helped.",
+        "Say what would have had to be faster, and what it would gain.",
         "crystalline.cli.trace_questions:critical",
         (
             "crystalline trace critical runs/mine.trace",
@@ -156,7 +156,7 @@ _TRACE = {
         "crystalline.cli.trace_exports:sequence",
         (
             "crystalline trace sequence runs/mine.trace --message 41",
-            "crystalline trace sequence runs/mine.trace --actor /root --limit 40 --out root.mmd",
+            "crystalline trace sequence runs/mine.trace --actor /root --limit 40",
         ),
     ),
     "timeline": Outline(
@@ -170,7 +170,7 @@ _TRACE = {
         ("crystalline trace otel runs/mine.trace --out spans.json",),
     ),
     "html": Outline(
-        "Write a page to look at the run in a browser, without a network.",
+        "Write a page that shows the run in a browser, offline.",
         "crystalline.cli.trace_exports:html",
         ("crystalline trace html runs/mine.trace --out mine.html",),
     ),
@@ -233,7 +233,7 @@ COMMANDS = {
         _RUNS,
     ),
     "trace": Outline(
-        "Look into a recorded run: what was slow, stuck, lost or different, and why.",
+        "Look into a recorded run: what was slow, stuck, lost, and why.",
         "crystalline.cli.trace:trace",
         (
             "crystalline trace runs/mine.trace",

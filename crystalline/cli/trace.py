@@ -27,7 +27,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace the file in --out.
 
 
 def trace(ctx: typer.Context) -> None:
-    """Look into a recorded run: what was slow, stuck, lost or different, and why.
+    """Look into a recorded run: what was slow, stuck, lost, and why.
 
     A trace is what `crystalline train --trace FILE` records, or `ActorSystem(trace=FILE)` in a program. It
     can be read while it is being written, and after the process was killed.

@@ -68,7 +68,7 @@ def otel(file: File, *, out: Out, force: Force = False) -> None:
 
 
 def html(file: File, *, out: Out, force: Force = False) -> None:
-    """Write a page to look at the run in a browser, without a network.
+    """Write a page that shows the run in a browser, offline.
 
     One file with all that it needs: a row for each actor, messages as arrows, filters, a search; a click
     tells the story of what was clicked at.

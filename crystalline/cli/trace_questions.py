@@ -30,7 +30,7 @@ def _print(answer: _Answer, *, json: bool) -> None:
 
 
 def summary(file: File, *, json: Json = False) -> None:
-    """Say what happened in a run: who was busy, who waited, what was lost.
+    """Say who was busy, who waited, and what went wrong.
 
     What stands out comes first. Then messages and their rates, queues, the times of handlers and jobs, how
     each actor spent its time, and the longest waits.
@@ -52,7 +52,7 @@ def why(
     *,
     json: Json = False,
 ) -> None:
-    """Tell how something came about, from what was seen to its root.
+    """Tell how something came about, back to its root.
 
     Each line is one link of the chain of causes: who waited for whom, since when, for how long, and what it
     was doing meanwhile.
@@ -73,7 +73,7 @@ def critical(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say what would have had to be faster, and by how much it would have helped.
+    """Say what would have had to be faster, and what it would gain.
 
     The critical path leads from the end of an epoch, or of one message, back to its beginning through
     everything that had to be waited for.

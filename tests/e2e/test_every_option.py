@@ -164,7 +164,7 @@ def test_a_sample_of_nothing_leaves_what_happens_to_actors(
 def test_a_trace_may_hold_what_is_in_the_messages_and_takes_no_more_room_than_it_may(
     trainer: Callable[..., Run], tmp_path: Path
 ) -> None:
-    more = ("--trace-payloads", "hash", "--trace-bytes", "64KiB", "--epochs", "8")
+    more = ("--trace-payloads", "hash", "--trace-bytes", "64KiB", "--epochs", "20")
     trainer("--trace", str(tmp_path / "trace"), *more)
     trace = Trace.open(tmp_path / "trace")
     assert all(event.payload for event in trace.select(kinds={"send"}))
