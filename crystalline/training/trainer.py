@@ -57,7 +57,7 @@ class Trainer:
         corpus: the text.
         out: run folder for checkpoints; None keeps no files.
         force: replace the run folder of an earlier run.
-        trace: file for the actors' trace, or what it is to keep; None for no trace.
+        trace: file for the actors' trace, or what it is to keep and where; None for no trace.
         resume: a checkpoint, or a run folder whose latest one is meant, to go on from. The result has the
             bits of a run that was never stopped. `out` may be the run folder that the checkpoint lies in:
             then newer checkpoints are removed, and the metrics are cut to it.
