@@ -148,7 +148,7 @@ _TRACE = {
     ),
     "diff": Outline(
         "Find where two runs first part.",
-        "crystalline.cli.trace_questions:diff",
+        "crystalline.cli.trace_diff:diff",
         ("crystalline trace diff runs/mine.trace runs/other.trace",),
     ),
     "sequence": Outline(

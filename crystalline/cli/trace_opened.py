@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json as json_format
 import os
 import signal
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 import typer
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["SUFFIX", "leaving_reader", "place_of", "print_lines", "reading"]
+__all__ = ["SUFFIX", "Answer", "leaving_reader", "place_of", "print_answer", "reading"]
 
 SUFFIX: Final = ".trace"
 """What the name of a trace ends with, where it is looked for."""
@@ -128,12 +129,23 @@ def _interruptible() -> Iterator[None]:
             raise typer.Exit(128 + stop.args[0]) from None
 
 
-def print_lines(lines: Iterable[str]) -> None:
-    """Print lines for people.
+class Answer(Protocol):
+    """What an analysis has found."""
+
+    def lines(self) -> list[str]:
+        """For people, the most important first."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+
+
+def print_answer(answer: Answer, *, json: bool) -> None:
+    """Print what was found, for people or as one JSON object.
 
     Raises:
         OSError: standard output cannot be written.
     """
+    lines = [json_format.dumps(answer.as_dict(), allow_nan=False)] if json else answer.lines()
     with leaving_reader():
         put_out("\n".join(map(printable, lines)))
 

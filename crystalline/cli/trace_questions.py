@@ -1,32 +1,16 @@
-"""`crystalline trace summary`, `why`, `critical`, `stuck`, `diff`: questions that are answered in words."""
+"""`crystalline trace summary`, `why`, `critical`, `stuck`: questions that are answered in words."""
 
 from __future__ import annotations
 
-import json as json_format
-from pathlib import Path  # noqa: TC003  (typer reads the annotations at run time)
-from typing import Annotated, Any, Protocol
+from typing import Annotated
 
 import typer
 
 from actors import tracing
-from crystalline.cli.trace import File, Json  # noqa: TC001  (the same)
-from crystalline.cli.trace_opened import print_lines, reading
+from crystalline.cli.trace import File, Json  # noqa: TC001  (typer reads the annotations at run time)
+from crystalline.cli.trace_opened import print_answer, reading
 
-__all__ = ["critical", "diff", "stuck", "summary", "why"]
-
-
-class _Answer(Protocol):
-    """What an analysis finds."""
-
-    def lines(self) -> list[str]:
-        """For people, the most important first."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For programs."""
-
-
-def _print(answer: _Answer, *, json: bool) -> None:
-    print_lines([json_format.dumps(answer.as_dict(), allow_nan=False)] if json else answer.lines())
+__all__ = ["critical", "stuck", "summary", "why"]
 
 
 def summary(file: File, *, json: Json = False) -> None:
@@ -37,7 +21,7 @@ def summary(file: File, *, json: Json = False) -> None:
     """
     with reading(file) as (trace,):
         answer = tracing.summarise(trace)
-    _print(answer, json=json)
+    print_answer(answer, json=json)
 
 
 def why(
@@ -59,7 +43,7 @@ def why(
     """
     with reading(file) as (trace,):
         answer = tracing.why(trace, symptom)
-    _print(answer, json=json)
+    print_answer(answer, json=json)
 
 
 def critical(
@@ -80,7 +64,7 @@ def critical(
     """
     with reading(file) as (trace,):
         answer = tracing.critical(trace, epoch=epoch, message=message)
-    _print(answer, json=json)
+    print_answer(answer, json=json)
 
 
 def stuck(file: File, *, json: Json = False) -> None:
@@ -90,24 +74,4 @@ def stuck(file: File, *, json: Json = False) -> None:
     """
     with reading(file) as (trace,):
         answer = tracing.stuck(trace)
-    _print(answer, json=json)
-
-
-def diff(
-    one: Annotated[Path, typer.Argument(metavar="A", help="A trace, or the folder of a run that has one.")],
-    other: Annotated[Path, typer.Argument(metavar="B", help="Another one, of a run with the same seed.")],
-    *,
-    json: Json = False,
-) -> None:
-    """Find where two runs first part.
-
-    Times and orders that may differ from run to run do not count. What the messages held is compared if both
-    runs were recorded with --trace-payloads.
-
-    Exit code 0: they are the same; 1: they part; 2: one of them cannot be read.
-    """
-    with reading(one, other) as (first, second):
-        answer = tracing.diff(first, second)
-    _print(answer, json=json)
-    if answer.parted:
-        raise typer.Exit(1)
+    print_answer(answer, json=json)
