@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path  # noqa: TC003  (typer reads the annotations at run time)
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -15,7 +16,9 @@ from crystalline.training import MEASURED
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-__all__ = ["comparable", "diff"]
+__all__ = ["comparable", "diff", "differing"]
+
+_FIELD: Final = re.compile(r"^(\w+)=(.*)$", flags=re.MULTILINE)  # a repr has no line breaks
 
 
 def diff(
@@ -39,10 +42,36 @@ def diff(
     """
     with reading(one, other) as (first, second):
         ignored = MEASURED | set(ignore or ())
-        answer = tracing.diff(comparable(first, ignored), comparable(second, ignored))
-    print_answer(answer, json=json)
-    if not answer.same:
+        found = tracing.diff(comparable(first, ignored), comparable(second, ignored))
+    print_answer(_Answer(found), json=json)
+    if not found.same:
         raise typer.Exit(1)
+
+
+class _Answer:
+    """A difference, and the fields of the message that differ, as --ignore takes them."""
+
+    def __init__(self, found: tracing.Difference) -> None:
+        self._found = found
+        parting = found.parting
+        self._fields: list[str] = []
+        if parting is not None and parting.a is not None and parting.b is not None:
+            self._fields = differing(parting.a, parting.b)
+
+    def lines(self) -> list[str]:
+        where, *rest = self._found.lines()
+        return [where, *([f"they differ in {', '.join(self._fields)}"] if self._fields else []), *rest]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**self._found.as_dict(), "message_fields": self._fields}
+
+
+def differing(one: tracing.TraceEvent, other: tracing.TraceEvent) -> list[str]:
+    """The fields that two `comparable` events do not agree in, each as `tag.field`."""
+    if not (one.payload and other.payload) or one.type != other.type:
+        return []
+    first, second = (dict(_FIELD.findall(event.payload.decode())) for event in (one, other))
+    return [f"{one.type}.{name}" for name in first if first[name] != second.get(name)]
 
 
 def comparable(trace: tracing.Trace, ignored: Collection[str]) -> tracing.Trace:
@@ -63,7 +92,7 @@ def _comparable(trace: tracing.Trace, ignored: frozenset[str]) -> Iterator[traci
         if event.payload:
             payload = tracing.read_payload(event.payload)
             values = payload.fields.values.items()
-            kept = {name: value for name, value in values if f"{payload.tag}.{name}" not in ignored}
-            yield event._replace(payload=repr(kept).encode())
+            kept = (f"{name}={value!r}\n" for name, value in values if f"{payload.tag}.{name}" not in ignored)
+            yield event._replace(payload="".join(kept).encode(errors="backslashreplace"))
         else:
             yield event

@@ -28,4 +28,4 @@ MEASURED: Final = frozenset(
         "save_report.usage",
     )
 )
-"""Fields, each as `tag.field`. In all others two runs with the same seed, data and settings agree to the bit."""
+"""Fields, each as `tag.field`. In all others two runs with one seed, data and settings agree to the bit."""

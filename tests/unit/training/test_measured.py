@@ -10,4 +10,4 @@ from crystalline.training import MEASURED
 
 def test_every_name_is_a_field_of_a_message() -> None:
     declared = {f"{schema.tag}.{field.name}" for schema in SCHEMAS.values() for field in fields(schema.cls)}
-    assert MEASURED <= declared
+    assert declared >= MEASURED
