@@ -1,4 +1,4 @@
-"""What in the messages of a training may be another thing each time: what was measured, and where files are."""
+"""What the messages of a training may say otherwise each time: what was measured, and where files are."""
 
 from __future__ import annotations
 
