@@ -162,6 +162,12 @@ Trace = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Record every message between the actors.", rich_help_panel=_OUTPUT),
 ]
+TensorBoard = Annotated[
+    Path | None,
+    typer.Option(
+        "--tensorboard", metavar="DIR", help="Write event files for TensorBoard.", rich_help_panel=_OUTPUT
+    ),
+]
 TraceLevel = Annotated[
     str,
     typer.Option(
@@ -188,12 +194,6 @@ TraceBytes = Annotated[
         metavar="SIZE",
         help="Most room that the trace takes, as in 200MB; beyond it older parts go.",
         rich_help_panel=_OUTPUT,
-    ),
-]
-TensorBoard = Annotated[
-    Path | None,
-    typer.Option(
-        "--tensorboard", metavar="DIR", help="Write event files for TensorBoard.", rich_help_panel=_OUTPUT
     ),
 ]
 Json = Annotated[
