@@ -232,6 +232,15 @@ COMMANDS = {
         ),
         _RUNS,
     ),
+    "models": Outline(
+        "Keep models under names: import, export, list, check them.",
+        "crystalline.cli.models:models",
+        (
+            "crystalline models import SmolLM2-135M-Instruct.gguf --name smollm2",
+            "crystalline models list",
+        ),
+        _MODELS,
+    ),
     "trace": Outline(
         "Look into a recorded run: what was slow, stuck, lost, and why.",
         "crystalline.cli.trace:trace",
@@ -241,15 +250,6 @@ COMMANDS = {
         ),
         _TRACE,
         alone="summary",
-    ),
-    "models": Outline(
-        "Keep models under names: import, export, list, check them.",
-        "crystalline.cli.models:models",
-        (
-            "crystalline models import SmolLM2-135M-Instruct.gguf --name smollm2",
-            "crystalline models list",
-        ),
-        _MODELS,
     ),
     "bench": Outline(
         "Measure this machine, and advise on --spheres.",
