@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from actors.tracing import Trace
 from crystalline.cli.lazy import COMMANDS
 from tests.helpers.command import CRYSTALLINE, LIMIT_S, TINY, Finished, environment, run
 from tests.helpers.options import untested
@@ -34,8 +36,10 @@ EXPORTS = {"sequence": "sequenceDiagram", "timeline": "{", "otel": "{", "html": 
 def recorded(tmp_path_factory: pytest.TempPathFactory, text: Path) -> Path:
     """A folder with traces of three runs: `mine`, `same` with its seed, and `other`. Not to be changed."""
     folder = tmp_path_factory.mktemp("recorded")
-    for name, words in {"mine": (), "same": (), "other": ("--batch-size", "12")}.items():
-        out = ("--out", folder / name, "--trace", folder / f"{name}.trace")
+    for name, words in {"mine": (), "same": (), "other": ("--seed", "1")}.items():
+        # Small parts, so that there is something left when one of them is damaged.
+        record = ("--trace-payloads", "hash", "--trace-bytes", "200KB")
+        out = ("--out", folder / name, "--trace", folder / f"{name}.trace", *record)
         assert run("train", text, *TINY, "--spheres", "3", *words, *out, "--quiet").code == 0
     return folder
 
@@ -43,7 +47,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory, text: Path) -> Path:
 @pytest.fixture
 def place(recorded: Path, tmp_path: Path) -> Path:
     """A folder with a copy of a trace, to do with as one likes."""
-    (tmp_path / "mine.trace").write_bytes((recorded / "mine.trace").read_bytes())
+    for part in recorded.glob("mine.trace*"):
+        shutil.copy(part, tmp_path)
     return tmp_path
 
 
@@ -79,26 +84,37 @@ def test_the_file_may_come_first_or_alone_and_its_run_stands_for_it(recorded: Pa
     assert "/root/sphere-1" in answers.pop()
 
 
-def test_the_critical_path_of_a_message(recorded: Path) -> None:
-    whole = run("trace", "critical", "mine.trace", "--json", cwd=recorded).json()
-    part = run("trace", "critical", "mine.trace", "--message", "3", "--json", cwd=recorded).json()
-    assert part != whole
+@pytest.fixture(scope="module")
+def number(recorded: Path) -> str:
+    """The message by which Root was told to train the first epoch."""
+    sends = Trace.open(recorded / "mine.trace").select(kinds={"send"})
+    return str(next(event.msg_id for event in sends if event.type == "crystalline.train_epoch"))
+
+
+def test_the_critical_path_of_a_message(recorded: Path, number: str) -> None:
+    found = run("trace", "critical", "mine.trace", "--message", number, "--json", cwd=recorded).json()
+    assert found["stretch"]["message"] == int(number)
 
 
 def test_runs_with_one_seed_are_the_same_and_others_part(recorded: Path) -> None:
     assert run("trace", "diff", "mine.trace", "same.trace", cwd=recorded).code == 0
     parted = run("trace", "mine.trace", "diff", "other.trace", cwd=recorded)
     assert (parted.code, parted.err) == (1, "")
-    assert parted.out
+    assert "they differ in crystalline." in parted.out
+    fields = json.loads(run("trace", "diff", "mine.trace", "other.trace", "--json", cwd=recorded).out)
+    ignored = ("--ignore", fields["message_fields"][0])
+    other = run("trace", "diff", "mine.trace", "other.trace", *ignored, cwd=recorded)
+    assert (other.code, other.out != parted.out) == (1, True)
 
 
 @pytest.mark.parametrize("export", EXPORTS)
 def test_what_is_exported_is_a_file_of_its_own(place: Path, export: str) -> None:
+    before = names(place)
     done = run("trace", "mine.trace", export, "--out", "made", cwd=place)
     assert (done.code, done.out) == (0, "")
     assert done.err.endswith(": made\n")
     assert (place / "made").read_text().startswith(EXPORTS[export])
-    assert names(place) == {"mine.trace", "made"}, "nothing is left beside it"
+    assert names(place) == before | {"made"}, "nothing is left beside it"
 
 
 def test_what_is_there_is_replaced_by_force_alone(place: Path) -> None:
@@ -116,34 +132,37 @@ def test_a_timeline_is_json_also_on_standard_output(recorded: Path) -> None:
     assert json.loads(done.out)["traceEvents"]
 
 
-def test_a_sequence_of_some_messages(recorded: Path) -> None:
+def test_a_sequence_of_some_messages(recorded: Path, number: str) -> None:
     whole = told(run("trace", "sequence", "mine.trace", cwd=recorded))
     few = told(run("trace", "sequence", "mine.trace", "--limit", "3", cwd=recorded))
     two = ("--actor", "/root", "--actor", "/root/sphere-1")
     some = told(run("trace", "sequence", "mine.trace", *two, cwd=recorded))
-    one = told(run("trace", "sequence", "mine.trace", "--message", "3", cwd=recorded))
+    one = told(run("trace", "sequence", "mine.trace", "--message", number, cwd=recorded))
     assert len(few) < len(whole)
     assert ("sphere-2" in whole, "sphere-2" in some, "sphere-1" in some) == (True, False, True)
-    assert one != whole
+    assert ("train_epoch" in one, one != whole) == (True, True)
 
 
 def cut(content: bytes) -> bytes:
-    return content[: len(content) * 2 // 3]
+    return content[:-20]
 
 
 def overwritten(content: bytes) -> bytes:
-    middle = len(content) // 2
-    return content[:middle] + b"\xff\xc1garbage" * 8 + content[middle + 72 :]
+    middle = len(content) * 3 // 4
+    return content[:middle] + b"\xff\xc1garbage" * 4 + content[middle + 36 :]
 
 
-@pytest.mark.parametrize("damage", [cut, overwritten])
-def test_a_damaged_file_is_read_as_far_as_it_goes(place: Path, damage: Callable[[bytes], bytes]) -> None:
+@pytest.mark.parametrize(("damage", "word"), [(cut, "note"), (overwritten, "warning")])
+def test_a_damaged_file_is_read_as_far_as_it_goes(
+    place: Path, damage: Callable[[bytes], bytes], word: str
+) -> None:
     file = place / "mine.trace"
+    whole = run("trace", "mine.trace", "--json", cwd=place).json()
     file.write_bytes(damage(file.read_bytes()))
     done = run("trace", "mine.trace", "--json", cwd=place)
-    assert done.json()
+    assert 0 < done.json()["events"] < whole["events"]
     (warning,) = done.err.splitlines()
-    assert warning.startswith("warning: mine.trace: ")
+    assert warning.startswith(f"{word}: mine.trace ")
     done = run("trace", "html", "mine.trace", "--out", "made.html", cwd=place)
     assert (done.code, done.err.splitlines()[0]) == (0, warning)
 
