@@ -56,7 +56,7 @@ def run_story(body: str) -> str:
     commands = [found["command"] for found in STEP.finditer(body)]
     with tempfile.TemporaryDirectory(prefix="story-") as name:
         folder = Path(name)
-        for program in HERE.glob("*.py"):
+        for program in (*HERE.glob("*.py"), *HERE.glob("*.toml")):
             if program != Path(__file__).resolve():
                 shutil.copy(program, folder)
         (folder / "notes.txt").write_text(NOTES, encoding="utf-8")
