@@ -12,10 +12,12 @@ written, or the same; 1: different; 2: the page has no stories.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -76,7 +78,7 @@ def printed_by(commands: list[str], folder: Path) -> list[str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     python_path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     own = {"CRYSTALLINE_CACHE": str(folder / "cache"), "COLUMNS": "110", "TZ": "UTC"}
-    done = subprocess.run(
+    shell = subprocess.Popen(
         ["/bin/bash", "-c", f"echo '{MARK}'\n".join(commands)],
         cwd=folder,
         env=os.environ | own | {"PATH": path, "PYTHONPATH": python_path},
@@ -84,10 +86,14 @@ def printed_by(commands: list[str], folder: Path) -> list[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=LIMIT_S,
-        check=False,
+        start_new_session=True,
     )
-    text = done.stdout.replace(f"{folder}/", "").replace(f"{ROOT}/", "")
+    try:
+        output, _ = shell.communicate(timeout=LIMIT_S)
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # what hangs must not outlive its story
+            os.killpg(shell.pid, signal.SIGKILL)
+    text = output.replace(f"{folder}/", "").replace(f"{ROOT}/", "")
     parts = text.split(f"{MARK}\n")
     return ["".join(f"{line.rstrip()}\n" for line in part.splitlines()) for part in parts]
 
