@@ -99,9 +99,9 @@ def printed_by(commands: list[str], folder: Path) -> list[str]:
 
 
 def without_numbers(page: str) -> list[str]:
-    """The lines of a page, in which all numbers are the same, and so are the widths that they need."""
+    """The parts of a page between its fences, in which all numbers are the same and lines break anywhere."""
     hidden = NUMBER.sub("#", HASH.sub("#", page))
-    return [re.sub(r"[█▒░▏▎▍▌▋▊▉]+|  +|--+", " ", line) for line in hidden.splitlines()]
+    return [" ".join(part.split()) for part in re.split(r"^```", hidden, flags=re.MULTILINE)]
 
 
 def main() -> int:
