@@ -94,9 +94,15 @@ class TraceFile:
             self._flush()
 
     def write_rows(self, rows: Sequence[Row]) -> None:
-        """Write some rows, between one and `ROWS_MAX`, as one block."""
+        """Write some rows, between one and `ROWS_MAX`, as one block, or as several where parts are small."""
         block = pack_block(self._packer, rows)
-        if self._file.tell() + len(block) > self._bytes_max // PARTS:
+        part_bytes = self._bytes_max // PARTS
+        if len(block) > part_bytes // 2 and len(rows) > 1:
+            # Else the parts would be as large as the blocks are, and the first would hold no beginning.
+            self.write_rows(rows[: len(rows) // 2])
+            self.write_rows(rows[len(rows) // 2 :])
+            return
+        if self._file.tell() + len(block) > part_bytes:
             self._next_part()
         self._put(self._file, block)
 

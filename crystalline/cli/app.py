@@ -14,6 +14,7 @@ from typer.main import get_command
 from crystalline.cli.failures import failure_of
 from crystalline.cli.lazy import COMMANDS, Outline, load
 from crystalline.cli.output import put_out
+from crystalline.cli.word_order import command_first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,9 +29,15 @@ class LazyGroup(TyperGroup):
 
     Attributes:
         outlines: by name; set by the subclass that `_listing` makes of each group.
+        alone: the command that is meant where a file stands alone; empty where none may.
     """
 
     outlines: ClassVar[Mapping[str, Outline]] = {}
+    alone: ClassVar[str] = ""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command in front where the file may be."""
+        return super().parse_args(ctx, command_first(args, self.outlines, self.alone) if self.alone else args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Exchange the outline that the name stands for with the command itself."""
@@ -44,7 +51,7 @@ def command_of(name: str, outline: Outline) -> Any:
     """Import a command, or a group, whose own commands stay outlines."""
     function = load(outline.place)
     if outline.commands:
-        group = _listing(outline.commands, help=_flowing(function))
+        group = _listing(outline.commands, outline.alone, help=_flowing(function))
         group.callback(invoke_without_command=True)(function)
         return get_command(group)
     single = typer.Typer(add_completion=False)
@@ -54,10 +61,10 @@ def command_of(name: str, outline: Outline) -> Any:
     return get_command(single)
 
 
-def _listing(outlines: Mapping[str, Outline], **settings: Any) -> typer.Typer:
+def _listing(outlines: Mapping[str, Outline], alone: str = "", **settings: Any) -> typer.Typer:
     """A group whose help tells what is known of its commands."""
     group = typer.Typer(
-        cls=type("Commands", (LazyGroup,), {"outlines": outlines}),
+        cls=type("Commands", (LazyGroup,), {"outlines": outlines, "alone": alone}),
         add_completion=False,
         rich_markup_mode="rich",
         epilog=_examples(*outlines.values()),

@@ -30,12 +30,15 @@ class Outline:
         place: `module:attribute` of its function.
         examples: command lines for its help.
         commands: those below it by name, when it is a group; its function is then called before each.
+        alone: the one of these that is meant where a file stands alone. Then all of them take their file
+            before their name as well.
     """
 
     summary: str
     place: str
     examples: tuple[str, ...]
     commands: Mapping[str, Outline] = field(default_factory=dict)
+    alone: str = ""
 
 
 _RUNS = {
@@ -116,6 +119,63 @@ _VOCAB = {
     ),
 }
 
+_TRACE = {
+    "summary": Outline(
+        "Say who was busy, who waited, and what went wrong.",
+        "crystalline.cli.trace_questions:summary",
+        ("crystalline trace summary runs/mine.trace", "crystalline trace runs/mine.trace --json"),
+    ),
+    "why": Outline(
+        "Tell how something came about, back to its root.",
+        "crystalline.cli.trace_questions:why",
+        (
+            "crystalline trace why runs/mine.trace /root/sphere-1",
+            "crystalline trace why runs/mine.trace Expired",
+        ),
+    ),
+    "critical": Outline(
+        "Say what would have had to be faster, and what it would gain.",
+        "crystalline.cli.trace_questions:critical",
+        (
+            "crystalline trace critical runs/mine.trace",
+            "crystalline trace critical runs/mine.trace --epoch 2",
+        ),
+    ),
+    "stuck": Outline(
+        "Show every wait that was open at the end, as a tree.",
+        "crystalline.cli.trace_questions:stuck",
+        ("crystalline trace stuck runs/mine.trace",),
+    ),
+    "diff": Outline(
+        "Find where two runs first part.",
+        "crystalline.cli.trace_diff:diff",
+        ("crystalline trace diff runs/mine.trace runs/other.trace",),
+    ),
+    "sequence": Outline(
+        "Draw messages as a sequence diagram, in Mermaid.",
+        "crystalline.cli.trace_exports:sequence",
+        (
+            "crystalline trace sequence runs/mine.trace --message 41",
+            "crystalline trace sequence runs/mine.trace --actor /root --limit 40",
+        ),
+    ),
+    "timeline": Outline(
+        "Write a timeline for Perfetto and chrome://tracing.",
+        "crystalline.cli.trace_exports:timeline",
+        ("crystalline trace timeline runs/mine.trace --out mine.json",),
+    ),
+    "otel": Outline(
+        "Write OpenTelemetry spans.",
+        "crystalline.cli.trace_exports:otel",
+        ("crystalline trace otel runs/mine.trace --out spans.json",),
+    ),
+    "html": Outline(
+        "Write a page that shows the run in a browser, offline.",
+        "crystalline.cli.trace_exports:html",
+        ("crystalline trace html runs/mine.trace --out mine.html",),
+    ),
+}
+
 COMMANDS = {
     "train": Outline(
         "Train a language model on text files.",
@@ -185,6 +245,16 @@ COMMANDS = {
             "crystalline models list",
         ),
         _MODELS,
+    ),
+    "trace": Outline(
+        "Look into a recorded run: what was slow, stuck, lost, and why.",
+        "crystalline.cli.trace:trace",
+        (
+            "crystalline trace runs/mine.trace",
+            "crystalline trace why runs/mine.trace /root/sphere-1",
+        ),
+        _TRACE,
+        alone="summary",
     ),
     "bench": Outline(
         "Measure this machine, and advise on --spheres.",

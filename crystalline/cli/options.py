@@ -41,6 +41,10 @@ __all__ = [
     "Steps",
     "TensorBoard",
     "Trace",
+    "TraceBytes",
+    "TraceLevel",
+    "TracePayloads",
+    "TraceSample",
     "ValFraction",
     "VocabSize",
     "Warmup",
@@ -191,6 +195,34 @@ TensorBoard = Annotated[
     Path | None,
     typer.Option(
         "--tensorboard", metavar="DIR", help="Write event files for TensorBoard.", rich_help_panel=_OUTPUT
+    ),
+]
+TraceLevel = Annotated[
+    str,
+    typer.Option(
+        metavar="lifecycle|waits|messages",
+        help="Record starts, ends and errors; or waits and jobs as well; or everything.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+TraceSample = Annotated[
+    float,
+    typer.Option(help="Record this part of the epochs' messages, from 0 to 1.", rich_help_panel=_OUTPUT),
+]
+TracePayloads = Annotated[
+    str,
+    typer.Option(
+        metavar="none|hash|whole",
+        help="Record what is in the messages: arrays as hashes, or whole, as a replay needs them.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+TraceBytes = Annotated[
+    str,
+    typer.Option(
+        metavar="SIZE",
+        help="Most room that the trace takes, as in 200MB; beyond it older parts go.",
+        rich_help_panel=_OUTPUT,
     ),
 ]
 Json = Annotated[

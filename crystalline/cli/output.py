@@ -6,14 +6,18 @@ import os
 import sys
 import tempfile
 import unicodedata
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from crystalline.errors import OutputError
 
-__all__ = ["harmless", "new_file", "put_out", "put_out_of_model", "write_whole"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["harmless", "new_file", "put_out", "put_out_of_model", "replacing", "write_whole"]
 
 _TURNS: Final = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # they change the direction
 
@@ -76,20 +80,43 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         OutputError: it cannot be written. What was there is still there.
     """
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Make a file so that readers see the old one or the new one, never a part of it.
+
+    Returns:
+        An empty file beside it, to write to. It takes the name when the block ends well, and is removed when
+        it is left by an error.
+
+    Raises:
+        OutputError: it cannot be written. What was there is still there.
+    """
+    part: Path | None = None
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        part = Path(name)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            # Temporary files are for their owner alone; this one is like any other that a command makes.
-            mask = os.umask(0)
-            os.umask(mask)
-            Path(name).chmod(0o666 & ~mask)
-            Path(name).replace(path)
+            yield part
+            _take_place(part, path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise
     except OSError as error:
+        if part is not None and error.filename not in {None, str(part)}:
+            raise  # it is about something else, such as what is read
         raise OutputError(f"{path} cannot be written ({error.strerror}): name another file") from error
+
+
+def _take_place(part: Path, path: Path) -> None:
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    # Temporary files are for their owner alone; this one is like any other that a command makes.
+    mask = os.umask(0)
+    os.umask(mask)
+    part.chmod(0o666 & ~mask)
+    part.replace(path)

@@ -9,6 +9,7 @@ import anyio
 import typer
 from rich.console import Console
 
+from actors.tracing import TraceOptions
 from crystalline.cli import options as option  # noqa: TC001  (typer reads the annotations at run time)
 from crystalline.cli.conclusion import conclusion, json_line, whereabouts
 from crystalline.cli.entry import INTERRUPTED_EARLY
@@ -18,6 +19,7 @@ from crystalline.cli.output import put_out
 from crystalline.cli.progress import progress
 from crystalline.cli.session import train_until_signal
 from crystalline.cli.start import given_options, start_of
+from crystalline.cli.trace_record import record_of
 from crystalline.model import ModelConfig
 from crystalline.training import TrainConfig, Trainer
 
@@ -30,6 +32,7 @@ __all__ = ["train"]
 
 _MODEL = ModelConfig()
 _TRAINING = TrainConfig()
+_RECORD = TraceOptions()
 
 
 def train(
@@ -64,6 +67,10 @@ def train(
     save_every: option.SaveEvery = "10m",
     keep: option.Keep = _TRAINING.keep,
     trace: option.Trace = None,
+    trace_level: option.TraceLevel = _RECORD.level,
+    trace_sample: option.TraceSample = _RECORD.sample,
+    trace_payloads: option.TracePayloads = _RECORD.payloads,
+    trace_bytes: option.TraceBytes = f"{_RECORD.bytes_max // 2**20}MiB",
     tensorboard: option.TensorBoard = None,
     dump_signal: option.DumpSignal = "SIGUSR1",
     log_format: option.LogFormat = None,
@@ -91,11 +98,12 @@ def train(
     if tensorboard is not None:  # before the long part, so that a missing extra costs no time
         log = load_extra("crystalline.runs.tensorboard:TensorBoardLog", "tensorboard")
         board = lambda steps: log(tensorboard, from_step=steps)  # noqa: E731 - a function of one use
-    start = start_of(options, given_options(ctx))
+    given = given_options(ctx)
+    start, record = start_of(options, given), record_of(options, given)
     if start.corpus.skipped:
         console.print(_skipped(start.corpus.skipped), markup=False)
     trainer = Trainer(
-        start.model, start.train, start.corpus, out=start.out, force=force, trace=trace, resume=resume
+        start.model, start.train, start.corpus, out=start.out, force=force, trace=record, resume=resume
     )
     preparing = f"preparing {start.corpus.name}, {start.corpus.size_bytes:,} bytes ..."
     out = start.out

@@ -74,7 +74,8 @@ def test_every_option_in_a_shell_block_exists(path: Path, tmp_path: Path) -> Non
             continue
         for row in block.code.replace("\\\n", " ").splitlines():
             shown = re.search(
-                r"\bcrystalline (train|generate|chat|eval|tokenize|bench|(?:vocab|models|runs) \w+)\b(.*)",
+                r"\bcrystalline (train|generate|chat|eval|tokenize|bench|top"
+                r"|(?:vocab|models|runs|trace) \w+)\b(.*)",
                 row,
             )
             if shown is not None:

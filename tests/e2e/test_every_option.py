@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pytest
 
-from actors.tracing import read_trace
+from actors.tracing import Trace, read_trace
 from crystalline.cli.train import train
 from tests.helpers.command import TINY, run, run_program
 from tests.helpers.event_files import shown
@@ -84,6 +84,10 @@ ELSEWHERE = {
     "out": "test_out_is_where_the_model_is",
     "epoch-timeout": "test_an_epoch_that_takes_too_long_fails",
     "trace": "test_trace_records_the_messages",
+    "trace-level": "test_the_level_of_a_trace_says_what_is_recorded",
+    "trace-sample": "test_a_sample_of_nothing_leaves_what_happens_to_actors",
+    "trace-payloads": "test_a_trace_may_hold_what_is_in_the_messages_and_takes_no_more_room_than_it_may",
+    "trace-bytes": "test_a_trace_may_hold_what_is_in_the_messages_and_takes_no_more_room_than_it_may",
     "config": "test_a_config_file_gives_options_and_the_command_line_wins",
     "json": "test_json_is_one_object_with_the_agreed_keys",
     "quiet": "test_quiet_prints_nothing",
@@ -146,6 +150,31 @@ def test_trace_records_the_messages(trainer: Callable[..., Run], tmp_path: Path)
     trainer("--trace", str(tmp_path / "trace"))
     actors = {event.actor for event in read_trace(tmp_path / "trace")}
     assert {"/root", "/root/sphere-0", "/root/sphere-1"} <= actors
+
+
+def test_the_level_of_a_trace_says_what_is_recorded(trainer: Callable[..., Run], tmp_path: Path) -> None:
+    trainer("--trace", str(tmp_path / "trace"), "--trace-level", "waits")
+    kinds = {event.kind for event in Trace.open(tmp_path / "trace")}
+    assert ({"start", "state", "job"} <= kinds, "receive" in kinds) == (True, False)
+
+
+def test_a_sample_of_nothing_leaves_what_happens_to_actors(
+    trainer: Callable[..., Run], tmp_path: Path
+) -> None:
+    trainer("--trace", str(tmp_path / "trace"), "--trace-sample", "0")
+    kinds = {event.kind for event in Trace.open(tmp_path / "trace")}
+    assert ({"start", "state", "end"} <= kinds, "receive" in kinds) == (True, False)
+
+
+def test_a_trace_may_hold_what_is_in_the_messages_and_takes_no_more_room_than_it_may(
+    trainer: Callable[..., Run], tmp_path: Path
+) -> None:
+    more = ("--trace-payloads", "hash", "--trace-bytes", "64KiB", "--epochs", "20")
+    trainer("--trace", str(tmp_path / "trace"), *more)
+    trace = Trace.open(tmp_path / "trace")
+    assert all(event.payload for event in trace.select(kinds={"send"}))
+    assert trace.rotated
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 64 * 1024
 
 
 def test_a_config_file_gives_options_and_the_command_line_wins(
