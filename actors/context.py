@@ -13,6 +13,7 @@ from actors.host import HANDLER_TIMEOUT_S
 from actors.jobs import TimedJob
 from actors.lifecycle import Event, State
 from actors.mailbox import BYTES_MAX, CAPACITY, Overflow
+from actors.messages import SCHEMAS
 from actors.notes import of_jobs, of_refusal, with_notes
 from actors.waits import Wait, Witness
 
@@ -183,7 +184,7 @@ class Context:
         Cancelling it tells the actor to stop working on it.
         """
         cell = self.live()
-        self._check_below(ref)
+        self._check_below(ref, message)
         delivery = cell.host.delivery
         ask = delivery.begin_ask(cell.origin, ref, message, self._deadline_s(timeout_s))
         try:
@@ -202,8 +203,8 @@ class Context:
             MessageError: a message cannot travel.
         """
         cell, asks = self.live(), list(asks)
-        for ref, _ in asks:
-            self._check_below(ref)
+        for ref, body in asks:
+            self._check_below(ref, body)
         return await cell.host.delivery.ask_all(self._origin(), asks, self._deadline_s(timeout_s))
 
     async def offload(
@@ -376,11 +377,12 @@ class Context:
         run = self._cell.run
         return run.deadline_s if run is not None else self._cell.host.loop.time() + HANDLER_TIMEOUT_S
 
-    def _check_below(self, ref: ActorRef[Any]) -> None:
+    def _check_below(self, ref: ActorRef[Any], body: Any = None) -> None:
         target = self._cell.host.cells.get(ref.path)
         if target is not None and not target.is_below(self._cell):
             story = f"{self._cell.ref} cannot wait for {ref}, which is not below it: tell it instead"
-            self._cell.trace("refuse", detail=f"UpwardAsk: {story}")
+            tag = SCHEMAS[type(body)].tag if type(body) in SCHEMAS else ""
+            self._cell.trace("refuse", type_=tag, detail=f"UpwardAsk: {story}")
             refusal = of_refusal(self._cell.host.delivery, self._origin(), ref.path)
             raise with_notes(UpwardAsk(story), refusal)
 

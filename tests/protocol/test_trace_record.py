@@ -185,6 +185,7 @@ async def test_a_request_against_the_laws_leaves_a_refusal() -> None:
         await system.ask(ref, Work(), timeout_s=1)
         law, move = _events(system, "refuse")
         assert (law.actor, move.actor) == ("/s", "/s")
+        assert law.type == "cast.echo"
         assert law.detail.startswith("UpwardAsk: /s")
         assert "/other" in law.detail
         assert (move.type, move.detail) == ("rest", "IllegalTransition: in state idle there is no rest")
