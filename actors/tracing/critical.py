@@ -188,8 +188,8 @@ def _blocked(trace: Trace, stretch: Stretch) -> tuple[BlockedSummary, ...]:
     tally = Tally()
     tally.take_all(
         event
-        for event in trace.select(kinds=("blocked",))
-        if stretch.begin_s < event.time_s and event.time_s - blockage(event)[0] < stretch.end_s
+        for event in trace.select(kinds=("blocked",), since_s=stretch.begin_s)
+        if event.time_s - blockage(event)[0] < stretch.end_s
     )
     return blocked_summaries(tally.blocked)
 

@@ -192,10 +192,7 @@ class _Collector:
 
 def collect(trace: Trace, stretch: Stretch) -> Handlings:
     """Read what happened within a stretch."""
-    collector, begin_s, end_s = _Collector(stretch), stretch.begin_s, stretch.end_s
-    for event in trace.select(kinds=_KINDS):
-        if event.time_s >= begin_s:
-            if event.time_s > end_s:
-                break
-            collector.take(event)
+    collector = _Collector(stretch)
+    for event in trace.select(kinds=_KINDS, since_s=stretch.begin_s, until_s=stretch.end_s):
+        collector.take(event)
     return collector.finish()

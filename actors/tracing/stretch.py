@@ -128,7 +128,7 @@ def _with_type(trace: Trace, found: Stretch) -> Stretch:
     """The same, with the tag of its message, which came before."""
     if not found.message:
         return found
-    for event in trace.select(about=(found.message,), kinds=("receive", "send", "done")):
+    for event in trace.select(own=(found.message,), kinds=("receive", "send", "done")):
         if event.msg_id == found.message:
             return replace(found, type=event.type)
     return found
@@ -136,7 +136,7 @@ def _with_type(trace: Trace, found: Stretch) -> Stretch:
 
 def _handling(trace: Trace, message: int) -> Stretch:
     kinds = ("send", "receive", "reply", "drop", "done")
-    events = [event for event in trace.select(about=(message,), kinds=kinds) if event.msg_id == message]
+    events = [event for event in trace.select(own=(message,), kinds=kinds) if event.msg_id == message]
     received = next((event for event in events if event.kind == "receive"), None)
     # A message that is refused has no `done`: it ends with the answer, or as a dead letter.
     ends = [event for event in events if event.kind == "done"] or [
