@@ -8,6 +8,7 @@ interpreter's exit does not wait for a stuck one.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -42,6 +43,7 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 ABANDONED_MAX: Final = 8
+STDLIB: Final = f"{Path(threading.__file__).parent}{os.sep}"
 
 
 JOB_OF: Final[ContextVar[Origin | None]] = ContextVar("actors_job_of", default=None)
@@ -189,8 +191,16 @@ class _Item:
 
 
 def place_of(frame: FrameType) -> str:
-    """At which line a thread is, as in `at work.py:80 in compute`."""
+    """At which line a thread is, as in `at work.py:80 in compute`; not where the standard library is for it."""
+    at: FrameType | None = frame
+    while at is not None and _is_of_python(at.f_code.co_filename):
+        at = at.f_back
+    frame = at or frame
     return f"at {Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+
+
+def _is_of_python(filename: str) -> bool:
+    return filename.startswith((STDLIB, "<frozen")) and "-packages" not in filename
 
 
 def raised_in_job(error: BaseException) -> bool:

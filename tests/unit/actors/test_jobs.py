@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from actors import DaemonExecutor, JobAbandoned, JobsExhausted, JobToken
+from actors.jobs import place_of
 from tests.helpers.virtual_loop import wait_for_threads
 
 if TYPE_CHECKING:
@@ -289,3 +290,23 @@ def test_never_again_threads_that_never_joined_hold_up_the_exit() -> None:
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.split("\n") == ["expired", "1", "main is done", ""]
+
+
+def test_the_place_of_a_thread_is_the_program_s_and_not_the_standard_library_s() -> None:
+    entered, gate = threading.Event(), threading.Event()
+
+    def waits_in_a_library() -> None:
+        entered.set()
+        gate.wait(LIMIT_S)
+
+    thread = threading.Thread(target=waits_in_a_library)
+    thread.start()
+    try:
+        assert entered.wait(LIMIT_S)
+        frame = sys._current_frames()[thread.ident or 0]
+        place = place_of(frame)
+    finally:
+        gate.set()
+        thread.join(LIMIT_S)
+    assert place.startswith("at test_jobs.py:")
+    assert place.endswith(".waits_in_a_library")
