@@ -550,6 +550,20 @@ def test_the_page_neither_uses_a_network_nor_may(page: TracePage) -> None:
     page.console()  # which complains of the fetch
 
 
+def test_an_older_browser_reads_the_same(
+    browser: WebDriver, page: TracePage, trained: tuple[list[TraceEvent], Path]
+) -> None:
+    newest = page.ask("things", "messages")
+    source = {"source": "delete Uint8Array.fromBase64"}
+    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", source)
+    try:
+        older = TracePage(browser, trained[1])
+        assert older.js("return 'fromBase64' in Uint8Array") is False
+        assert older.ask("things", "messages") == newest
+    finally:
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
 def test_screenshots_in_light_and_dark(long_page: TracePage, tmp_path: Path) -> None:
     page = long_page
     ground = """
