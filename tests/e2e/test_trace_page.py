@@ -18,6 +18,17 @@ from actors.tracing import Trace, TraceEvent, read_trace, write_html
 from tests.architecture.tree import ROOT
 from tests.helpers.browser import TracePage, chromium
 from tests.helpers.synthetic_trace import synthetic_events
+from tests.helpers.trace_page_hands import (
+    assert_names_stand_beside_their_rows,
+    by_id,
+    first_of,
+    first_of_row,
+    place,
+    pointer,
+    press,
+    texts,
+    zoom_to,
+)
 from tests.helpers.training import settings, trainer_of
 
 if TYPE_CHECKING:
@@ -25,7 +36,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from selenium.webdriver.chrome.webdriver import WebDriver
-    from selenium.webdriver.remote.webelement import WebElement
 
 pytestmark = pytest.mark.e2e
 
@@ -87,52 +97,6 @@ def long_page(browser: WebDriver, made_up: tuple[Trace, Path]) -> Iterator[Trace
     assert found.complaints() == []
 
 
-def by_id(page: TracePage, name: str) -> WebElement:
-    return page.driver.find_element("id", name)
-
-
-def texts(page: TracePage, selector: str) -> list[str]:
-    found: list[str] = page.js(
-        "return [...document.querySelectorAll(arguments[0])].map((node) => node.textContent.trim())", selector
-    )
-    return found
-
-
-def press(page: TracePage, *keys: str) -> None:
-    ActionChains(page.driver).send_keys(*keys).perform()
-
-
-def pointer(page: TracePage, x: float, y: float) -> ActionChains:
-    """A chain that begins with the pointer at a place of the timeline."""
-    canvas = by_id(page, "timeline")
-    size = canvas.size
-    return ActionChains(page.driver, duration=0).move_to_element_with_offset(
-        canvas, round(x - size["width"] / 2), round(y - size["height"] / 2)
-    )
-
-
-def place(page: TracePage, kind: str, i: int) -> tuple[float, float]:
-    """Where the middle of a thing is, which must be in view."""
-    page.ask("frame")
-    found = page.ask("place", kind, i)
-    assert found is not None, (kind, i, page.ask("range"))
-    return found["x"], found["y"]
-
-
-def first_of(page: TracePage, kind: str, **wanted: object) -> int:
-    """Index of the first thing that has these values."""
-    things = page.ask("things", kind)
-    return next(i for i, thing in enumerate(things) if wanted.items() <= thing.items())
-
-
-def zoom_to(page: TracePage, kind: str, i: int) -> None:
-    """Show one thing, with as much again to both of its sides."""
-    thing = page.ask("things", kind)[i]
-    begin, end = thing.get("asked", thing["begin"]), thing["end"]
-    length = max(end - begin, 1e-6)
-    page.ask("show", begin - length, end + length)
-
-
 def sent(events: list[TraceEvent], type_: str, to: str = "") -> TraceEvent:
     """The first message of a type, to somebody or to anybody."""
     sends = (event for event in events if event.kind == "send" and event.type == type_)
@@ -152,16 +116,6 @@ def test_every_actor_has_a_row_of_its_own_parents_above_children(page: TracePage
     assert_names_stand_beside_their_rows(page)
     levels = page.js("return [...document.querySelectorAll('.row')].map((row) => row.ariaLevel)")
     assert levels[at : at + 2] == ["1", "2"]
-
-
-def assert_names_stand_beside_their_rows(page: TracePage) -> None:
-    tops = page.js("""
-        const top = document.getElementById("timeline").getBoundingClientRect().top;
-        return window.__trace.drawn().rows.map(({ row, top: drawn }) =>
-            document.querySelector(`.row[data-row="${row}"]`).getBoundingClientRect().top - top - drawn)
-    """)
-    assert tops
-    assert tops == pytest.approx([0.0] * len(tops), abs=0.6)
 
 
 def test_more_actors_than_have_room_can_be_scrolled_to(browser: WebDriver, tmp_path: Path) -> None:
@@ -345,11 +299,6 @@ def test_a_subtree_can_be_folded_and_opens_for_what_is_found_in_it(page: TracePa
     assert not [name for name in page.ask("rows") if name.startswith("/root/")]
     page.ask("select", "rows", first_of_row(page, "/root/sphere-1"))
     assert "/root/sphere-1" in page.ask("rows")
-
-
-def first_of_row(page: TracePage, name: str) -> int:
-    found: int = page.js("return window.__trace.app.model.names.indexOf(arguments[0])", name)
-    return found
 
 
 def test_wheel_drag_double_click_and_keys_move_the_view(page: TracePage) -> None:
@@ -548,6 +497,20 @@ def test_the_page_neither_uses_a_network_nor_may(page: TracePage) -> None:
         with pytest.raises(BlockingIOError):
             server.accept()
     page.console()  # which complains of the fetch
+
+
+def test_an_older_browser_reads_the_same(
+    browser: WebDriver, page: TracePage, trained: tuple[list[TraceEvent], Path]
+) -> None:
+    newest = page.ask("things", "messages")
+    source = {"source": "delete Uint8Array.fromBase64"}
+    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", source)
+    try:
+        older = TracePage(browser, trained[1])
+        assert older.js("return 'fromBase64' in Uint8Array") is False
+        assert older.ask("things", "messages") == newest
+    finally:
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
 
 def test_screenshots_in_light_and_dark(long_page: TracePage, tmp_path: Path) -> None:

@@ -8,12 +8,19 @@ const breathe = () => new Promise((resolve) => setTimeout(resolve, 0));
 // How much base64 is decoded before the page may answer; a multiple of 4.
 const SLICE = 4 << 20;
 
+// For browsers that are older than Uint8Array.fromBase64.
+function decoded(text) {
+  const letters = atob(text);
+  const found = new Uint8Array(letters.length);
+  for (let i = 0; i < letters.length; i++) found[i] = letters.charCodeAt(i);
+  return found;
+}
+
 async function bytesOf(text) {
   const parts = [];
   for (let at = 0; at < text.length; at += SLICE) {
     const slice = text.slice(at, at + SLICE);
-    if (Uint8Array.fromBase64) parts.push(Uint8Array.fromBase64(slice));
-    else parts.push(Uint8Array.from(atob(slice), (c) => c.charCodeAt(0)));
+    parts.push(Uint8Array.fromBase64 ? Uint8Array.fromBase64(slice) : decoded(slice));
     await breathe();
   }
   return new Blob(parts);
