@@ -56,12 +56,12 @@ def write_otel(trace: Trace, path: Path) -> None:
     encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
     resource = {"attributes": _attributes({"service.name": SERVICE})}
     begin = f'{{"resourceSpans":[{{"resource":{encode(resource)},"scopeSpans":[{{"scope":'
-    begin += encode({"name": "actors.tracing"}) + ',"spans":['
+    begin += encode({"name": "actors.tracing"}) + ',"spans":'
     with replacing(path) as file:
-        found = map(encode, otel_spans(trace))
+        found = otel_spans(trace)
         chunk = list(itertools.islice(found, SPANS_IN_REQUEST))
         while chunk or not file.tell():  # an empty trace is a request without spans
-            file.write(begin + ",".join(chunk) + "]}]}]}\n")
+            file.write(f"{begin}{encode(chunk)}}}]}}]}}\n")
             chunk = list(itertools.islice(found, SPANS_IN_REQUEST))
 
 

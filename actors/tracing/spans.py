@@ -20,12 +20,12 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from actors.tracing.events import TraceEvent
 from actors.tracing.usage import JobTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from actors.tracing.events import TraceEvent
     from actors.tracing.reading import Trace
 
 __all__ = [
@@ -248,7 +248,7 @@ def apart(events: Iterable[TraceEvent]) -> Iterator[TraceEvent]:
             told_s = time_s
             if time_s <= last_s:
                 time_s = max(last_s + TIE_S, math.nextafter(last_s, math.inf))
-                event = event._replace(time_s=time_s)  # noqa: PLW2901 - it is the same event
+                event = TraceEvent(time_s, *event[1:])  # noqa: PLW2901 - it is the same event
             last_s = time_s
         yield event
 

@@ -34,7 +34,7 @@ __all__ = ["timeline", "write_timeline"]
 PID: Final = 1
 TID_FIRST: Final = PID + 1  # the thread with the number of its process would be called the main one
 
-_LINES: Final = 1024
+_CHUNK: Final = 1024
 _MARK_LETTERS: Final = 80
 
 _Json: TypeAlias = dict[str, Any]
@@ -80,10 +80,10 @@ def write_timeline(trace: Trace, path: Path) -> None:
     with replacing(path) as file:
         file.write('{"displayTimeUnit":"ms","otherData":{"producer":"actors.tracing"},"traceEvents":[\n')
         encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-        lines = map(encode, timeline(trace))
-        file.write(next(lines))
-        while chunk := list(itertools.islice(lines, _LINES)):
-            file.write(",\n" + ",\n".join(chunk))
+        events, between = timeline(trace), ""
+        while chunk := list(itertools.islice(events, _CHUNK)):
+            file.write(between + encode(chunk)[1:-1])  # what is between the brackets of the list
+            between = ",\n"
         file.write("\n]}\n")
 
 

@@ -37,13 +37,16 @@ def _installed(name: str) -> str:
 
 
 @contextlib.contextmanager
-def chromium(profile: Path, *, width: int = 1500, height: int = 950) -> Iterator[webdriver.Chrome]:
-    """A browser that is ended with the block. It has no network.
+def chromium(
+    profile: Path, *, width: int = 1500, height: int = 950, offline: bool = True
+) -> Iterator[webdriver.Chrome]:
+    """A browser that is ended with the block.
 
     Args:
         profile: a new folder for what it keeps.
         width: of its window, in CSS pixels.
         height: likewise.
+        offline: whether it has no network, not even to this machine.
     """
     options = Options()
     options.binary_location = _installed("chromium")
@@ -55,8 +58,8 @@ def chromium(profile: Path, *, width: int = 1500, height: int = 950) -> Iterator
         driver.set_page_load_timeout(LIMIT_S)
         driver.set_script_timeout(LIMIT_S)
         driver.execute_cdp_cmd("Network.enable", {})
-        offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
-        driver.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
+        network = {"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        driver.execute_cdp_cmd("Network.emulateNetworkConditions", network)
         driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": _WATCH})
         yield driver
     finally:

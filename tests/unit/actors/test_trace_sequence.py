@@ -39,7 +39,9 @@ def read(diagram: str) -> list[tuple[str, ...]]:
         assert line.startswith("    ")
         found = next((found for rule in GRAMMAR if (found := rule.fullmatch(line[4:]))), None)
         assert found is not None, line
-        parts = {"two": None, "text": ""} | found.groupdict()
+        parts: dict[str, str] = {"text": ""} | {
+            name: part for name, part in found.groupdict().items() if part
+        }
         text = re.sub(r"#(\d+);", lambda entity: chr(int(entity[1])), parts["text"])
         if parts["what"] in {"participant", "actor"}:
             assert not told, "who takes part stands at the top"
@@ -48,7 +50,7 @@ def read(diagram: str) -> list[tuple[str, ...]]:
             continue
         bars[parts["one"]] += (parts["what"] == "activate") - (parts["what"] == "deactivate")
         assert bars[parts["one"]] >= 0, "no bar ends before it begins"
-        ends = [names[end] for end in (parts["one"], parts["two"]) if end is not None]
+        ends = [names[parts[end]] for end in ("one", "two") if end in parts]
         told.append((parts["what"], *ends, text))
     assert set(bars.values()) <= {0}, "every bar ends"
     return told

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.tracing import Spans, Trace, spans
+from actors.tracing import Spans, Trace, TraceEvent, spans
 from actors.tracing.spans import Handler, Job, Mark, Message, WaitSpan, tree_order
 from tests.helpers.told_traces import event, senseless, small_system
 
@@ -89,9 +89,8 @@ def test_a_handler_that_began_before_the_trace_begins_with_it() -> None:
     ],
 )
 def test_a_handler_ends_with_its_return_with_its_actor_or_when_the_next_begins(
-    last: object, outcome: str, end_s: float | None
+    last: TraceEvent, outcome: str, end_s: float | None
 ) -> None:
-    assert isinstance(last, tuple)
     first = spans(Trace.of([event(1.0, "receive", A, "t.tell", "outside", msg_id=1), last])).handlers[0]
     assert (first.outcome, first.end_s) == (outcome, end_s)
 
@@ -201,7 +200,8 @@ def test_what_is_told_of_any_trace_lies_within_it(trace: Trace) -> None:
     found = spans(trace)
     assert set(trace.actors) <= set(found.actors)
     assert len(set(found.actors)) == len(found.actors)
-    for one in (*found.handlers, *found.waits, *found.jobs):
+    intervals: list[Handler | WaitSpan | Job] = [*found.handlers, *found.waits, *found.jobs]
+    for one in intervals:
         assert found.begin_s <= one.begin_s
         assert one.end_s is None or one.begin_s <= one.end_s <= found.end_s
         assert one.actor in found.actors
