@@ -15,6 +15,7 @@ import itertools
 import re
 from collections import Counter
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from actors.errors import ProtocolError
@@ -189,8 +190,8 @@ def diff(a: Trace, b: Trace, *, exact: bool = False, ignore: Collection[str] = (
         exact: compare all events with all that is in them one by one, from the first to the last, as of two
             runs in virtual time.
         ignore: fields of messages that do not count, because they tell times: a field's name, a message's
-            tag for all its fields, or both with a dot between them. The names are known of classes that have
-            been imported.
+            tag for all its fields, or both with a dot between them, also as patterns such as `*_s`. The names
+            are known of classes that have been imported.
     """
     begin_s = a.begin_s, b.begin_s
     if exact:
@@ -308,7 +309,8 @@ def _leaves(name: str, value: object, ignored: frozenset[str]) -> Iterator[tuple
     """What a message says, down to numbers, texts and arrays, each with the way to it."""
     if isinstance(value, Fields):
         for field, within in value.values.items():
-            if not {field, value.tag, f"{value.tag}.{field}"} & ignored:
+            names = field, value.tag, f"{value.tag}.{field}"
+            if not any(fnmatchcase(each, pattern) for each in names for pattern in ignored):
                 yield from _leaves(f"{name}.{field}" if name else field, within, ignored)
     elif isinstance(value, tuple):
         for at, within in enumerate(value):

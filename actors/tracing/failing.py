@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from actors.tracing.evidence import Moment, failed
+from actors.tracing.evidence import SOON_S, Moment, failed
 from actors.tracing.links import Below, Link, through
 from actors.tracing.waiting import held_loop
 from actors.tracing.words import clipped, message_name, seconds
@@ -111,6 +111,9 @@ def explain_end(evidence: Evidence, below: Below) -> Link:
     elif "its parent ended" in end.detail:
         parent = evidence.next_of(Moment.of(end), end.actor.rpartition("/")[0], "end")
         cause = Below.of(parent) if parent is not None else None
+    elif (fault := evidence.latest(Moment.of(end), end.actor, "fault", "start")) is not None:
+        done_to_it = fault.kind == "fault" and fault.time_s >= end.time_s - SOON_S
+        cause = Below("shown", Moment.of(fault), end.actor, fault) if done_to_it else None
     stopper = _stopper(evidence, end) if end.detail.startswith(ORDERLY_ENDS) else ""
     text = f"{life} ended: {clipped(end.detail)}{stopper}"
     return Link(text, "ended", end.actor, end, 0, end.type, below=cause)
@@ -183,6 +186,9 @@ def explain_shown(evidence: Evidence, below: Below) -> Link:
     event, message = below.proof, evidence.message(below.number)
     if event.kind == "blocked":
         return held_loop(event)
+    if event.kind == "fault":
+        text = f"the simulation did this to {event.actor}: {clipped(event.detail)}"
+        return Link(text, "fault", event.actor, event)
     if event.kind == "state":
         error = evidence.next_of(below.at, event.actor, "error", "receive")
         cause = Below.of(error) if error is not None and error.kind == "error" else None

@@ -55,7 +55,7 @@ class Link:
     Attributes:
         text: what happened, as a clause.
         kind: `expired`, `given_up`, `down`, `failed`, `refused`, `ended`, `dropped`, `full`, `waiting`,
-            `job`, `blocked`, `busy`, `idle`, `well` or `unknown`.
+            `job`, `blocked`, `busy`, `idle`, `fault`, `well` or `unknown`.
         actor: to whom.
         event: which shows it; None when nothing in the trace does.
         msg_id: the message it is about, 0 for none.

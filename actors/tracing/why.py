@@ -24,6 +24,7 @@ __all__ = ["Asked", "Why", "why"]
 # A sentence of more clauses than this loses those in the middle; the links have them all.
 CLAUSES_MAX: Final = 5
 ASKED_MAX: Final = 32
+EVENT_CHARS_MAX: Final = 400
 BEGINNINGS: Final = frozenset({"send", "receive", "wait", "job", "start"})
 
 
@@ -89,7 +90,8 @@ class Why:
         if len(self.links) > CLAUSES_MAX:
             lines += ["the links:", *(f"  {n}. {link.text}" for n, link in enumerate(self.links, 1))]
         events = [event._replace(time_s=event.time_s - self.begin_s) for event in self.evidence]
-        return [*lines, "the events, in seconds from the beginning of the trace:", *map(tell_event, events)]
+        lines += ["the events, in seconds from the beginning of the trace:"] * bool(events)
+        return [*lines, *(tell_event(event).partition("\n")[0][:EVENT_CHARS_MAX] for event in events)]
 
     def as_dict(self) -> dict[str, Any]:
         """The same for programs; times are those of the trace."""

@@ -22,7 +22,7 @@ PHRASES: Final[Mapping[str, str]] = {
     "error": "fails with {type}: {detail}",
     "reply": "answers {detail} with {type}",
     "drop": "has a dead letter, {type}: {detail}",
-    "refuse": "refuses {type}: {detail}",
+    "refuse": "is refused {type}: {detail}",
     "full": "finds no room for {type}: {detail}",
     "wait": "waits for {type}: {detail}",
     "wait_end": "waits no longer for {type}: {detail}",
@@ -44,8 +44,8 @@ PHRASES: Final[Mapping[str, str]] = {
 def tell_event(event: TraceEvent) -> str:
     """One event as a line: when, who, what, and which message was the cause."""
     who = f"{event.actor}#{event.incarnation}" if event.incarnation else event.actor
-    phrase = PHRASES.get(event.kind, f"{event.kind} {{type}} {{detail}}")
-    what = phrase.format(type=event.type, detail=event.detail).strip()
+    phrase = PHRASES.get(event.kind, "{kind} {type} {detail}")
+    what = phrase.format(kind=event.kind, type=event.type, detail=event.detail).strip()
     numbers = [f"message {event.msg_id}"] if event.msg_id else []
     numbers += [f"because of {event.cause_id}"] if event.cause_id not in {0, event.msg_id} else []
     return f"{event.time_s:10.3f} s  {who} {what}" + (f"  [{', '.join(numbers)}]" if numbers else "")

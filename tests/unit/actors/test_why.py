@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors.tracing import Trace, TraceEvent, TraceQueryError, why
+from actors.tracing import Trace, TraceEvent, TraceFile, TraceQueryError, why
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from pathlib import Path
 
 
 def event(time_s: float, kind: str, actor: str, type_: str = "", detail: str = "", **more: Any) -> TraceEvent:
@@ -127,6 +128,24 @@ def test_the_evidence_is_in_the_order_of_its_times() -> None:
     assert data["asked"][0]["msg_id"] == 12
     assert data["root"] == data["links"][-1]
     assert "payload" not in data["root"]["event"]
+
+
+def test_a_file_gives_the_same_answers_as_memory(tmp_path: Path) -> None:
+    file = TraceFile(tmp_path / "trace")
+    for each in EPOCH:
+        file.write(each)
+    file.close()
+    for symptom in ("root", "41", "EpochFailed", "sphere-7"):
+        assert why(Trace.open(tmp_path / "trace"), symptom) == why(Trace.of(EPOCH), symptom)
+
+
+def test_what_a_simulation_did_is_named() -> None:
+    events = [
+        *DEAD[:2],
+        event(2.0, "fault", "/a/b", detail="crashes"),
+        event(2.0, "end", "/a/b", "B", "killed"),
+    ]
+    assert sentence(events, "/a/b") == "/a/b ended: killed because the simulation did this to /a/b: crashes"
 
 
 def test_a_message_that_waits_behind_another_leads_to_what_holds_that_one_up() -> None:
