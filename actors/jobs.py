@@ -191,7 +191,7 @@ class _Item:
 
 
 def place_of(frame: FrameType) -> str:
-    """At which line a thread is, as in `at work.py:80 in compute`; not where the standard library is for it."""
+    """At which line a thread is, as in `at work.py:80 in compute`; a line of the program, if there is one."""
     at: FrameType | None = frame
     while at is not None and _is_of_python(at.f_code.co_filename):
         at = at.f_back
