@@ -51,6 +51,7 @@ class _Step(NamedTuple):
     """What counts of an event, and the event."""
 
     what: tuple[object, ...]
+    size: int
     payload: bytes
     event: TraceEvent
     place: int
@@ -181,8 +182,8 @@ class Difference:
 def diff(a: Trace, b: Trace, *, exact: bool = False, ignore: Collection[str] = ()) -> Difference:
     """Where two runs first part: the earliest of the first differences of their strands.
 
-    Compared are, within each strand: kind, life and type of the event, the other actor, the size of a
-    message, its payload if both traces have it, and the text of errors and ends without times.
+    Compared are, within each strand: kind, life and type of the event, the other actor, what a message says
+    if both traces have it and its size if not, and the text of errors and ends without times.
 
     Args:
         a: the first run.
@@ -262,8 +263,8 @@ def _step(event: TraceEvent, place: int, ignore: frozenset[str]) -> _Step:
     if event.kind not in {"send", "receive", "reply", "start"}:
         detail = _TIME.sub("...", detail)
     size = 0 if untold else event.size
-    what = event.kind, event.incarnation, event.type, detail, size
-    return _Step(what, b"" if untold else event.payload, event, place)
+    what = event.kind, event.incarnation, event.type, detail
+    return _Step(what, size, b"" if untold else event.payload, event, place)
 
 
 def _first(
@@ -290,8 +291,10 @@ def _when(step: _Step, begin_s: float) -> tuple[float, int]:
 
 def _unlike(a: _Step, b: _Step, ignored: frozenset[str]) -> tuple[Unlike, ...]:
     """In what two events differ that should not. Payloads count where both runs have them."""
-    unlike = _unlike_values(("kind", "incarnation", "type", "detail", "size"), a.what, b.what)
-    if unlike or a.payload == b.payload or not (a.payload and b.payload):
+    unlike = _unlike_values(("kind", "incarnation", "type", "detail"), a.what, b.what)
+    if not (a.payload and b.payload):
+        return unlike + _unlike_values(("size",), (a.size,), (b.size,))
+    if unlike or a.payload == b.payload:
         return unlike
     try:
         one, other = read_payload(a.payload).fields, read_payload(b.payload).fields
