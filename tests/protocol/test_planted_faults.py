@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +138,7 @@ def test_a_stuck_job_is_named_with_its_last_progress(symptom: str) -> None:
     stuck_job.release()
     text = said(trace, symptom)
     assert "job backward of /boss/worker-2 was abandoned after 30.0 s" in text
-    assert "its last progress: micro-batch 3 of 8, at threading.py:" in text
+    assert re.search(r"its last progress: micro-batch 3 of 8, at \S+\.py:\d+ in \S+", text)
     assert "did not come back in 30.0 s; 3 others of that name took" in text
     _, control = run_virtual(lambda: work_all(backward))
     assert "abandoned" not in said(control, symptom)
@@ -332,7 +333,7 @@ async def test_a_blocked_loop_is_named_with_who_and_where(reports: Reports, text
         answer = said(trace, symptom)
         if text:
             assert "/blocker blocked the event loop for " in answer
-            assert " at threading.py:" in answer
+            assert re.search(r" at test_planted_faults\.py:\d+ in Blocker\.echo", answer)
             assert "ctx.offload" in answer
         else:
             assert "blocked" not in answer
