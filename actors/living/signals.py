@@ -79,6 +79,7 @@ def _dump_on_demand(system: ActorSystem, wanted: queue.SimpleQueue[bool]) -> Non
         tracer = system.host.tracer
         if tracer is not None:
             tracer.emit("dump", "outside", detail=text[:_DETAIL_CHARS_MAX])
+            tracer.flush()  # who asks for a dump may kill the process next
 
 
 def _write(text: str) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import typer
 
-from actors.notes import notes_of
 from crystalline.errors import CrystallineError, InputError
 
 __all__ = ["Failure", "failure_of"]
@@ -50,7 +49,12 @@ def _ours(error: CrystallineError) -> Failure:
     if isinstance(error, InputError):
         return Failure(2, _one_line(error))
     # What the user handed in is not to blame: who waited for whom is what tells the cause.
-    return Failure(1, "\n".join([str(error), *(f"  {note}" for note in notes_of(error))]))
+    return Failure(1, "\n".join([str(error), *(f"  {note}" for note in _notes(error))]))
+
+
+def _notes(error: CrystallineError) -> list[str]:
+    """Those of one line. Others are tracebacks, for whoever writes programs."""
+    return [note for note in getattr(error, "__notes__", ()) if "\n" not in note]
 
 
 def _usage(error: typer.TyperException) -> str:

@@ -37,7 +37,7 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Look once, print that and end.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print each look as one line of JSON.")] = False,
 ) -> None:
-    """Watch a living training: its actors, what each one does, and for whom it waits.
+    """Watch a living training: who does what, who waits for whom.
 
     The actors stand below their parents, with state, life, queued messages, the message that is handled and
     for how long, and the oldest wait. Two signs !! mark those that have used up more than half of their time,

@@ -111,6 +111,10 @@ def train(
     with progress(console, preparing) as show:
         look = lambda system: looked_at(system, out, signum)  # noqa: E731 - the same
         report, signalled = anyio.run(train_until_signal, trainer, show, board, look)
+    _end(console, report, signalled, json=json)
+
+
+def _end(console: Console, report: TrainReport | None, signalled: int | None, *, json: bool) -> None:
     if report is not None:
         _conclude(console, report)
         if json:

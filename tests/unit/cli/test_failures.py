@@ -76,7 +76,9 @@ def test_what_nobody_foresaw_keeps_its_traceback(error: Exception) -> None:
 
 
 def test_who_waited_for_whom_stands_below_a_training_that_failed() -> None:
-    error = with_notes(TrainingError("epoch 1 was not done"), ["a waits for b", "b is idle", "b is idle"])
+    error = with_notes(
+        TrainingError("epoch 1 was not done"), ["a waits for b", "b is idle", "in b: Traceback\n  File"]
+    )
     failure = failure_of(error)
     assert failure is not None
     assert failure.text == "epoch 1 was not done\n  a waits for b\n  b is idle"
