@@ -110,9 +110,7 @@ def train(
         look = lambda system: looked_at(system, out, signum)  # noqa: E731 - the same
         report, signalled = anyio.run(train_until_signal, trainer, show, board, look)
     if report is not None:
-        _conclude(console, report)
-        if json:
-            put_out(json_line(report))
+        _conclude(console, report, json=json)
     elif signalled is not None:
         typer.echo(INTERRUPTED_EARLY, err=True)
     if signalled is not None:
@@ -140,8 +138,10 @@ def _skipped(files: Sequence[str]) -> str:
     return f"note: skipped {len(files)} files that are not UTF-8 text, such as {files[0]}"
 
 
-def _conclude(console: Console, report: TrainReport) -> None:
+def _conclude(console: Console, report: TrainReport, *, json: bool) -> None:
     for line in conclusion(report):
         console.print(line, markup=False)
     for line in whereabouts(report):
         console.print(line, markup=False, soft_wrap=True)
+    if json:
+        put_out(json_line(report))
