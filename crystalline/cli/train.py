@@ -24,8 +24,9 @@ from crystalline.model import ModelConfig
 from crystalline.training import TrainConfig, Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from crystalline.cli.session import Board
     from crystalline.training import TrainReport
 
 __all__ = ["train"]
@@ -94,10 +95,7 @@ def train(
     signum = dump_signal_of(dump_signal)
     mind(signum)
     start_log(log_format, log_level)
-    board = None
-    if tensorboard is not None:  # before the long part, so that a missing extra costs no time
-        log = load_extra("crystalline.runs.tensorboard:TensorBoardLog", "tensorboard")
-        board = lambda steps: log(tensorboard, from_step=steps)  # noqa: E731 - a function of one use
+    board = _board(tensorboard)
     given = given_options(ctx)
     start, record = start_of(options, given), record_of(options, given)
     if start.corpus.skipped:
@@ -116,13 +114,19 @@ def train(
 
 def _end(console: Console, report: TrainReport | None, signalled: int | None, *, json: bool) -> None:
     if report is not None:
-        _conclude(console, report)
-        if json:
-            put_out(json_line(report))
+        _conclude(console, report, json=json)
     elif signalled is not None:
         typer.echo(INTERRUPTED_EARLY, err=True)
     if signalled is not None:
         raise typer.Exit(128 + signalled)
+
+
+def _board(folder: Path | None) -> Callable[[int], Board] | None:
+    """What makes a TensorBoard log; called before the long part, so that a missing extra costs no time."""
+    if folder is None:
+        return None
+    log = load_extra("crystalline.runs.tensorboard:TensorBoardLog", "tensorboard")
+    return lambda steps: log(folder, from_step=steps)
 
 
 def _console(*, quiet: bool) -> Console:
@@ -138,8 +142,10 @@ def _skipped(files: Sequence[str]) -> str:
     return f"note: skipped {len(files)} files that are not UTF-8 text, such as {files[0]}"
 
 
-def _conclude(console: Console, report: TrainReport) -> None:
+def _conclude(console: Console, report: TrainReport, *, json: bool) -> None:
     for line in conclusion(report):
         console.print(line, markup=False)
     for line in whereabouts(report):
         console.print(line, markup=False, soft_wrap=True)
+    if json:
+        put_out(json_line(report))

@@ -26,7 +26,7 @@ def compute_otherwise(work: ShardWork, token: Any, weights: Any, request: Comput
     return sums
 
 
-ShardWork.compute = compute_otherwise  # type: ignore[method-assign]  # that is what differs
+ShardWork.compute = compute_otherwise  # type: ignore[method-assign,assignment]  # that is what differs
 
 if __name__ == "__main__":
     main()

@@ -27,7 +27,7 @@ def compute_behind_a_lock(work: ShardWork, token: Any, weights: Any, request: Co
     return whole(work, token, weights, request)
 
 
-ShardWork.compute = compute_behind_a_lock  # type: ignore[method-assign]  # that is what hangs
+ShardWork.compute = compute_behind_a_lock  # type: ignore[method-assign,assignment]  # that is what hangs
 
 if __name__ == "__main__":
     main()

@@ -23,7 +23,7 @@ def compute_slowly(work: ShardWork, token: Any, weights: Any, request: ComputeSh
     return whole(work, token, weights, request)
 
 
-ShardWork.compute = compute_slowly  # type: ignore[method-assign]  # that is what is slow
+ShardWork.compute = compute_slowly  # type: ignore[method-assign,assignment]  # that is what is slow
 
 if __name__ == "__main__":
     main()
