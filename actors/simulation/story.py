@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from actors.tracing.words import tell_event
+from actors.tracing.answers.words import tell_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

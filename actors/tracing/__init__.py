@@ -1,23 +1,28 @@
-"""Events with causes: a ring buffer in memory and, if wanted, a file (law 10)."""
+"""Events with causes (law 10): the record of a run, the questions that it answers, and its other forms."""
 
-from actors.tracing.critical import CriticalPath, critical
-from actors.tracing.diff import Difference, diff
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
 from actors.tracing.events import EVENT_KINDS, TraceEvent, TraceQueryError
 from actors.tracing.file import TraceFile
-from actors.tracing.html import write_html
 from actors.tracing.opening import TraceLike, open_tracer
 from actors.tracing.options import TraceOptions
-from actors.tracing.otel import write_otel
 from actors.tracing.payloads import ArrayDigest, Fields, Payload, pack_arguments, pack_payload, read_payload
 from actors.tracing.reading import Trace, read_trace
-from actors.tracing.sequence import sequence
-from actors.tracing.spans import Spans, spans
-from actors.tracing.stuck import Stuck, stuck
-from actors.tracing.summary import Summary, summarise
-from actors.tracing.timeline import timeline, write_timeline
 from actors.tracing.tracer import Sink, Tracer
 from actors.tracing.usage import JobTimes, Usage, usage
-from actors.tracing.why import Why, why
+
+if TYPE_CHECKING:
+    from actors.tracing.answers.critical import CriticalPath, critical
+    from actors.tracing.answers.diff import Difference, diff
+    from actors.tracing.answers.stuck import Stuck, stuck
+    from actors.tracing.answers.summary import Summary, summarise
+    from actors.tracing.answers.why import Why, why
+    from actors.tracing.exports.html import write_html
+    from actors.tracing.exports.otel import write_otel
+    from actors.tracing.exports.sequence import sequence
+    from actors.tracing.exports.spans import Spans, spans
+    from actors.tracing.exports.timeline import timeline, write_timeline
 
 __all__ = [
     "EVENT_KINDS",
@@ -58,3 +63,35 @@ __all__ = [
     "write_otel",
     "write_timeline",
 ]
+
+# What a program that only runs has no use for is imported when it is asked for.
+_LATER: Final = {
+    "actors.tracing.answers": {
+        "CriticalPath",
+        "Difference",
+        "Stuck",
+        "Summary",
+        "Why",
+        "critical",
+        "diff",
+        "stuck",
+        "summarise",
+        "why",
+    },
+    "actors.tracing.exports": {
+        "Spans",
+        "sequence",
+        "spans",
+        "timeline",
+        "write_html",
+        "write_otel",
+        "write_timeline",
+    },
+}
+
+
+def __getattr__(name: str) -> Any:
+    for package, names in _LATER.items():
+        if name in names:
+            return getattr(importlib.import_module(package), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.tracing import Trace, TraceEvent, spans, write_html
-from actors.tracing.html import _SCRIPTS
+from actors.tracing.exports.html import _SCRIPTS
 from tests.helpers.synthetic_trace import synthetic_events
 from tests.helpers.trace_page_data import PageData
 

@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from actors.tracing import Trace, write_otel
-from actors.tracing.otel import otel_spans
+from actors.tracing.exports.otel import otel_spans
 from tests.helpers.told_traces import event, senseless, small_system
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def test_times_are_those_of_the_wall_clock_when_it_is_known(tmp_path: Path) -> N
 def test_each_line_is_a_request_that_a_collector_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.tracing.otel.SPANS_IN_REQUEST", 3)
+    monkeypatch.setattr("actors.tracing.exports.otel.SPANS_IN_REQUEST", 3)
     path = tmp_path / "spans"
     for count, expected in [(1, [1]), (3, [3]), (7, [3, 3, 1])]:
         write_otel(story(*(event(1.0, "state", A, "idle") for _ in range(count))), path)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.tracing import Spans, Trace, TraceEvent, spans
-from actors.tracing.spans import Handler, Job, Mark, Message, WaitSpan, tree_order
+from actors.tracing.exports.spans import Handler, Job, Mark, Message, WaitSpan, tree_order
 from tests.helpers.told_traces import event, senseless, small_system
 
 A, B = "/a", "/a/b"

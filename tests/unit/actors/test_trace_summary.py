@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actors.tracing import JobTimes, Trace, TraceEvent, Usage, summarise, usage
-from actors.tracing.quantiles import Quantiles
-from actors.tracing.tables import bytes_in_words, counted, seconds_in_words, table
+from actors.tracing.answers.quantiles import Quantiles
+from actors.tracing.answers.tables import bytes_in_words, counted, seconds_in_words, table
 from tests.helpers.synthetic_trace import synthetic_events
 
 if TYPE_CHECKING:

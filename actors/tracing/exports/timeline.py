@@ -19,15 +19,15 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from actors.tracing.export import replacing
-from actors.tracing.spans import apart, spans_of
+from actors.tracing.exports.export import replacing
+from actors.tracing.exports.spans import apart, spans_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from actors.tracing.exports.spans import Handler, Job, Mark, Message, Spans, WaitSpan
     from actors.tracing.reading import Trace
-    from actors.tracing.spans import Handler, Job, Mark, Message, Spans, WaitSpan
 
 __all__ = ["timeline", "write_timeline"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from actors.tracing.tables import counted, seconds_in_words
+from actors.tracing.answers.tables import counted, seconds_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from actors.tracing.summary import (
+    from actors.tracing.answers.summary import (
         ActorSummary,
         BlockedSummary,
         FirstError,

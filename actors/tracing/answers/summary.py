@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.tracing.quantiles import Quantiles
-from actors.tracing.tables import bytes_in_words, counted, plain, seconds_in_words, table
-from actors.tracing.tally import QueueTally, Tally
-from actors.tracing.troubles import troubles
+from actors.tracing.answers.quantiles import Quantiles
+from actors.tracing.answers.tables import bytes_in_words, counted, plain, seconds_in_words, table
+from actors.tracing.answers.tally import QueueTally, Tally
+from actors.tracing.answers.troubles import troubles
 from actors.tracing.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from actors.tracing.answers.tally import ActorTally, BlockedTally, JobTally, MessageTally
     from actors.tracing.reading import Trace
-    from actors.tracing.tally import ActorTally, BlockedTally, JobTally, MessageTally
 
 __all__ = [
     "ActorSummary",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from actors.tracing.evidence import SOON_S, Moment, failed
-from actors.tracing.links import Below, Link, through
-from actors.tracing.waiting import held_loop
-from actors.tracing.words import clipped, message_name, seconds
+from actors.tracing.answers.evidence import SOON_S, Moment, failed
+from actors.tracing.answers.links import Below, Link, through
+from actors.tracing.answers.waiting import held_loop
+from actors.tracing.answers.words import clipped, message_name, seconds
 
 if TYPE_CHECKING:
+    from actors.tracing.answers.evidence import Evidence
     from actors.tracing.events import TraceEvent
-    from actors.tracing.evidence import Evidence
 
 __all__ = [
     "explain_drop",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from actors.tracing.evidence import Moment
+from actors.tracing.answers.evidence import Moment
 
 if TYPE_CHECKING:
     from actors.tracing.events import TraceEvent

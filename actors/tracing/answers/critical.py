@@ -6,22 +6,22 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.tracing.backwards import QUEUED, Segment, walk
-from actors.tracing.gathers import Comparison, compare, saved_by
-from actors.tracing.handlings import collect
-from actors.tracing.stretch import find_stretch
-from actors.tracing.summary import BlockedSummary, blocked_summaries
-from actors.tracing.tables import counted, plain, seconds_in_words, table
-from actors.tracing.tally import Tally, blockage
-from actors.tracing.troubles import blocked_lines
+from actors.tracing.answers.backwards import QUEUED, Segment, walk
+from actors.tracing.answers.gathers import Comparison, compare, saved_by
+from actors.tracing.answers.handlings import collect
+from actors.tracing.answers.stretch import find_stretch
+from actors.tracing.answers.summary import BlockedSummary, blocked_summaries
+from actors.tracing.answers.tables import counted, plain, seconds_in_words, table
+from actors.tracing.answers.tally import Tally, blockage
+from actors.tracing.answers.troubles import blocked_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from actors.tracing.backwards import Part
-    from actors.tracing.handlings import Handlings
+    from actors.tracing.answers.backwards import Part
+    from actors.tracing.answers.handlings import Handlings
+    from actors.tracing.answers.stretch import Stretch
     from actors.tracing.reading import Trace
-    from actors.tracing.stretch import Stretch
 
 __all__ = ["CriticalPath", "PathItem", "critical"]
 

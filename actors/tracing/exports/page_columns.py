@@ -16,12 +16,12 @@ from array import array
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from actors.tracing.spans import Message
+from actors.tracing.exports.spans import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from actors.tracing.spans import Mark, Spans
+    from actors.tracing.exports.spans import Mark, Spans
 
 __all__ = ["Column", "Columns", "columns"]
 

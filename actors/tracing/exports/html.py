@@ -8,10 +8,10 @@ import json
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.tracing.export import replacing
-from actors.tracing.page_columns import columns
-from actors.tracing.page_head import head_of
-from actors.tracing.spans import spans
+from actors.tracing.exports.export import replacing
+from actors.tracing.exports.page_columns import columns
+from actors.tracing.exports.page_head import head_of
+from actors.tracing.exports.spans import spans
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +77,7 @@ def write_html(trace: Trace, path: Path) -> None:
 
 
 def _text(name: str) -> str:
-    return (resources.files("actors.tracing") / "page" / name).read_text(encoding="utf-8")
+    return (resources.files("actors.tracing.exports") / "page" / name).read_text(encoding="utf-8")
 
 
 def _script() -> str:

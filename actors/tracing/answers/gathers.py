@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from actors.tracing.backwards import Lap, Part
-    from actors.tracing.handlings import Message
+    from actors.tracing.answers.backwards import Lap, Part
+    from actors.tracing.answers.handlings import Message
 
 __all__ = ["Comparison", "compare", "saved_by"]
 

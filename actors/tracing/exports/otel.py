@@ -18,15 +18,15 @@ import itertools
 import json
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from actors.tracing.export import replacing
-from actors.tracing.spans import Message, spans
+from actors.tracing.exports.export import replacing
+from actors.tracing.exports.spans import Message, spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from actors.tracing.exports.spans import Handler, Job, Mark, Spans, WaitSpan
     from actors.tracing.reading import Trace
-    from actors.tracing.spans import Handler, Job, Mark, Spans, WaitSpan
 
 __all__ = ["SPANS_IN_REQUEST", "otel_spans", "write_otel"]
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.tracing.causes import chain
-from actors.tracing.evidence import Evidence
-from actors.tracing.hints import hints_for
-from actors.tracing.symptoms import find
-from actors.tracing.words import event_dict, message_name, tell_event
+from actors.tracing.answers.causes import chain
+from actors.tracing.answers.evidence import Evidence
+from actors.tracing.answers.hints import hints_for
+from actors.tracing.answers.symptoms import find
+from actors.tracing.answers.words import event_dict, message_name, tell_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from actors.tracing.answers.hints import Hint
+    from actors.tracing.answers.links import Below, Link
     from actors.tracing.events import TraceEvent
-    from actors.tracing.hints import Hint
-    from actors.tracing.links import Below, Link
     from actors.tracing.reading import Trace
 
 __all__ = ["Asked", "Why", "why"]

@@ -13,13 +13,13 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from actors.tracing.events import TraceQueryError
-from actors.tracing.spans import apart, spans_of
+from actors.tracing.exports.spans import apart, spans_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from actors.tracing.exports.spans import Handler, Job, Message, Spans
     from actors.tracing.reading import Trace
-    from actors.tracing.spans import Handler, Job, Message, Spans
 
 __all__ = ["sequence"]
 

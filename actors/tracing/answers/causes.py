@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from actors.tracing import failing, waiting
+from actors.tracing.answers import failing, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from actors.tracing.evidence import Evidence
-    from actors.tracing.links import Below, Link
+    from actors.tracing.answers.evidence import Evidence
+    from actors.tracing.answers.links import Below, Link
 
 __all__ = ["LINKS_MAX", "chain"]
 

@@ -6,17 +6,17 @@ import difflib
 import itertools
 from typing import TYPE_CHECKING, Final
 
+from actors.tracing.answers.evidence import Moment, failed
+from actors.tracing.answers.links import Below
+from actors.tracing.answers.waiting import held_up
+from actors.tracing.answers.words import clipped
 from actors.tracing.events import TraceQueryError
-from actors.tracing.evidence import Moment, failed
-from actors.tracing.links import Below
-from actors.tracing.waiting import held_up
-from actors.tracing.words import clipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from actors.tracing.answers.evidence import Evidence, Message
     from actors.tracing.events import TraceEvent
-    from actors.tracing.evidence import Evidence, Message
     from actors.tracing.reading import Trace
 
 __all__ = ["actor_named", "find"]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from actors.tracing.page_columns import Columns
+    from actors.tracing.exports.page_columns import Columns
+    from actors.tracing.exports.spans import Spans, WaitSpan
     from actors.tracing.reading import Trace
-    from actors.tracing.spans import Spans, WaitSpan
 
 __all__ = ["head_of"]
 

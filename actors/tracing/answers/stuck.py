@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.tracing.words import clipped, message_name, seconds
+from actors.tracing.answers.words import clipped, message_name, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

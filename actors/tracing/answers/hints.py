@@ -12,16 +12,16 @@ from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from actors.tracing.evidence import FAILURE_TAG, Moment, failed
+from actors.tracing.answers.evidence import FAILURE_TAG, Moment, failed
+from actors.tracing.answers.words import seconds
 from actors.tracing.usage import JobTimes
-from actors.tracing.words import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from actors.tracing.answers.evidence import Evidence
+    from actors.tracing.answers.links import Link
     from actors.tracing.events import TraceEvent
-    from actors.tracing.evidence import Evidence
-    from actors.tracing.links import Link
 
 __all__ = ["Case", "Hint", "hints_for"]
 

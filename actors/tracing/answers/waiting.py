@@ -6,13 +6,13 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from actors.tracing.evidence import SOON_S, Moment, blocked_s, failed
-from actors.tracing.links import Below, Link, through
-from actors.tracing.words import message_name, seconds
+from actors.tracing.answers.evidence import SOON_S, Moment, blocked_s, failed
+from actors.tracing.answers.links import Below, Link, through
+from actors.tracing.answers.words import message_name, seconds
 
 if TYPE_CHECKING:
+    from actors.tracing.answers.evidence import Evidence, Message
     from actors.tracing.events import TraceEvent
-    from actors.tracing.evidence import Evidence, Message
 
 __all__ = ["doing", "ended_wait", "explain_job", "held_loop", "held_up", "open_wait"]
 

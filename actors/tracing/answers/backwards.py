@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from actors.tracing.handlings import Handlings, PastWait
-    from actors.tracing.stretch import Stretch
+    from actors.tracing.answers.handlings import Handlings, PastWait
+    from actors.tracing.answers.stretch import Stretch
 
 __all__ = ["QUEUED", "Lap", "Part", "Segment", "walk"]
 

@@ -19,8 +19,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from actors.errors import ProtocolError
+from actors.tracing.answers.words import clipped, event_dict, tell_event
 from actors.tracing.payloads import Fields, read_payload
-from actors.tracing.words import clipped, event_dict, tell_event
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 from actors.tracing.usage import JobTimes
 
 if TYPE_CHECKING:
+    from actors.tracing.answers.stretch import Stretch
     from actors.tracing.events import TraceEvent
     from actors.tracing.reading import Trace
-    from actors.tracing.stretch import Stretch
 
 __all__ = ["Handlings", "Message", "PastWait", "collect"]
 
