@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskStatus
 
-    from actors import ActorSystem
     from crystalline.training import Trainer, TrainReport
     from crystalline.training.events import Event
 
@@ -47,7 +46,7 @@ class _NoBoard:
 
 
 @contextmanager
-def _nobody(_system: ActorSystem) -> Iterator[None]:
+def _nobody(_trainer: Trainer) -> Iterator[None]:
     yield
 
 
@@ -70,7 +69,7 @@ async def train_until_signal(
     trainer: Trainer,
     show: Callable[[Event], None],
     board: Callable[[int], Board] | None = None,
-    looked_at: Callable[[ActorSystem], AbstractContextManager[None]] = _nobody,
+    looked_at: Callable[[Trainer], AbstractContextManager[None]] = _nobody,
 ) -> tuple[TrainReport | None, int | None]:
     """Train to the end, or to the first SIGINT or SIGTERM.
 
@@ -96,7 +95,7 @@ async def train_until_signal(
         with interruption.run:
             async with trainer:
                 interruption.trainer = trainer
-                with looked_at(trainer.system):
+                with looked_at(trainer):
                     with closing(board(trainer.begins_after) if board else _NoBoard()) as taker:
                         async for event in trainer.events():
                             show(event)

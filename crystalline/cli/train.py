@@ -107,7 +107,7 @@ def train(
     out = start.out
     del start  # with its text, which the trainer lets go of once it is tokens
     with progress(console, preparing) as show:
-        look = lambda system: looked_at(system, out, signum)  # noqa: E731 - the same
+        look = lambda at_work: looked_at(at_work.system, out, signum)  # noqa: E731 - the same
         report, signalled = anyio.run(train_until_signal, trainer, show, board, look)
     _end(console, report, signalled, json=json)
 
