@@ -196,3 +196,17 @@ def test_a_soak_that_is_interrupted_says_what_was_found_so_far() -> None:
     assert found["interrupted"]
     assert found["seconds"] < 600
     assert process.returncode == (0 if found["laws_held"] and found["flat"] else 1)
+
+
+def test_what_a_trace_costs_is_measured() -> None:
+    words = ("--sizes", "toy", "--rounds", "1", "--asks", "200", "--steps", "2", "--events", "3000")
+    code, found, table = run(str(BENCHMARKS / "tracing.py"), *words)
+    assert list(found["parts"]) == ["asks", "steps", "answers"]
+    assert found["parts"]["asks"]["bare"]["median_us"] > 0
+    assert found["parts"]["steps"]["events_per_step"] > 10
+    assert found["parts"]["answers"]["events"] == 3000
+    goals = ["ask_memory", "ask_file", "step", "summary_s", "why_message_s", "why_actor_s"]
+    assert list(found["goals"]) == goals
+    assert found["goals"]["summary_s"]["at_least"] is None, "so few events prove nothing"
+    assert code == int(not found["goals_reached"])
+    assert "answers, megabytes" in table
