@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-PAGE = resources.files("actors.tracing") / "page"
+PAGE = resources.files("actors.tracing.exports") / "page"
 
 
 def page_of(events: Iterable[TraceEvent], folder: Path) -> PageData:
