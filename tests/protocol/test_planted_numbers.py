@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 LIMIT_S = 20.0
 
 
-@message("planted.work")
+@message("figures.work")
 class Work(Request[Note]):
     """Asked: answer after so many seconds of something foreign."""
 
@@ -44,7 +44,7 @@ class Work(Request[Note]):
     text: str = ""
 
 
-@message("planted.go")
+@message("figures.go")
 class Go(Request[Note]):
     """Asked: have some children work at the same time, so many times."""
 
@@ -103,11 +103,11 @@ async def path_of(ask: Request[Any], children: int) -> CriticalPath:
 async def test_a_slow_child_is_named_with_what_it_costs() -> None:
     found = await path_of(Go((1.0, 5.0, 2.0), times=10), 3)
     whole, who, why = found.lines()[:3]
-    assert "(planted.go) in /leader: 50.00 s" in whole
+    assert "(figures.go) in /leader: 50.00 s" in whole
     assert who == "100% of it is /leader/worker-1, 50.00 s: waiting for outside: its work 50.00 s"
     assert why == (
         "had it been as fast as the second slowest each time, the whole would be 30.00 s (60%) shorter; "
-        "its planted.work was as large as its siblings', but took 3.3 times as long: it is slower"
+        "its figures.work was as large as its siblings', but took 3.3 times as long: it is slower"
     )
 
 
@@ -116,7 +116,7 @@ async def test_a_child_with_more_to_do_is_told_from_a_slow_one() -> None:
     found = await path_of(Go((1.0, 1.0, 4.0), texts=("x" * 100, "x" * 100, "x" * 400), times=3), 3)
     assert "/leader/worker-2" in found.lines()[1]
     assert found.lines()[2].endswith(
-        "its planted.work was 3.7 times as large as its siblings' and took 4.0 times as long: "
+        "its figures.work was 3.7 times as large as its siblings' and took 4.0 times as long: "
         "it has more to do"
     )
 
