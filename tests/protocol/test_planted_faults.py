@@ -194,7 +194,7 @@ def test_a_lost_child_is_named_with_what_it_failed_of() -> None:
     trace = run_virtual(lambda: lose_child(3))
     for symptom in ("/top", "ActorDown", "child"):
         text = said(trace, symptom)
-        assert "/top/child is lost: it failed 3 times within 2 s" in text
+        assert "/top/child is lost: it failed 3 times within 2.00 s" in text
         assert "ValueError: as asked" in text
         assert "max_restarts" in text
     control = run_virtual(lambda: lose_child(2))
@@ -235,7 +235,7 @@ def test_a_mailbox_that_fills_is_named_with_how_fast() -> None:
         assert "holds 8 messages" in text
         assert "the mailbox of /slow fills: " in text
         assert "messages come a second, most of them from /source" in text
-        assert "each takes it 0.1 s" in text
+        assert "each takes it 100 ms" in text
     control = run_virtual(lambda: flood(40, 0.11))
     for symptom in ("MailboxFull", "source"):
         assert "fills" not in said(control, symptom)
@@ -375,7 +375,7 @@ def test_a_message_in_the_wrong_state_is_named_with_both_states() -> None:
         text = said(trace, symptom)
         assert "/trainer/trainee refused message" in text
         assert "(planted.work)" in text
-        assert "/trainer/trainee had been idle for 2 s and the message is taken only in running" in text
+        assert "/trainer/trainee had been idle for 2.00 s and the message is taken only in running" in text
     control = run_virtual(lambda: train(""))
     for symptom in ("WrongState", "trainer", "trainee"):
         assert "refused" not in said(control, symptom)
@@ -399,7 +399,7 @@ def test_a_deadline_that_is_too_short_is_named_with_what_it_takes() -> None:
         text = said(trace, symptom)
         assert "the deadline was too short: message " in text
         assert (
-            "(cast.sleep) was given 0.05 s (timeout_s); the 40 like it that were answered took 0.12 s" in text
+            "(cast.sleep) was given 50 ms (timeout_s); the 40 like it that were answered took 120 ms" in text
         )
         assert "/clerk" in text
     control = run_virtual(lambda: hurry(0.15))

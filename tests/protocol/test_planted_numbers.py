@@ -103,10 +103,10 @@ async def path_of(ask: Request[Any], children: int) -> CriticalPath:
 async def test_a_slow_child_is_named_with_what_it_costs() -> None:
     found = await path_of(Go((1.0, 5.0, 2.0), times=10), 3)
     whole, who, why = found.lines()[:3]
-    assert "(figures.go) in /leader: 50.00 s" in whole
-    assert who == "100% of it is /leader/worker-1, 50.00 s: waiting for outside: its work 50.00 s"
+    assert "(figures.go) in /leader: 50.0 s" in whole
+    assert who == "100% of it is /leader/worker-1, 50.0 s: waiting for outside: its work 50.0 s"
     assert why == (
-        "had it been as fast as the second slowest each time, the whole would be 30.00 s (60%) shorter; "
+        "had it been as fast as the second slowest each time, the whole would be 30.0 s (60%) shorter; "
         "its figures.work was as large as its siblings', but took 3.3 times as long: it is slower"
     )
 

@@ -11,14 +11,19 @@ if TYPE_CHECKING:
 
 __all__ = ["bytes_in_words", "counted", "plain", "seconds_in_words", "table"]
 
-_MINUTE_S: Final = 120.0
+_HOURS_FROM_S: Final = 7200.0
+_MINUTES_FROM_S: Final = 120.0
 _KIB: Final = 1024
 
 
 def seconds_in_words(seconds: float) -> str:
-    """Three digits and a unit, as in `1.20 s` or `38 ms`."""
-    if seconds >= _MINUTE_S:
+    """A duration that can be read, as in `1.20 s`, `30.0 s`, `38 ms` or `24.0 h`."""
+    if seconds >= _HOURS_FROM_S:
+        return f"{seconds / 3600:.1f} h"
+    if seconds >= _MINUTES_FROM_S:
         return f"{seconds / 60:.1f} min"
+    if seconds >= 10:  # noqa: PLR2004 - three digits
+        return f"{seconds:.1f} s"
     if seconds >= 1:
         return f"{seconds:.2f} s"
     for unit in ("ms", "µs"):

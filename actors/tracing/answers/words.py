@@ -9,11 +9,9 @@ if TYPE_CHECKING:
 
     from actors.tracing.events import TraceEvent
 
-__all__ = ["PHRASES", "clipped", "event_dict", "message_name", "seconds", "tell_event"]
+__all__ = ["PHRASES", "clipped", "event_dict", "message_name", "tell_event"]
 
 TEXT_CHARS_MAX: Final = 200
-ROUGH_FROM_S: Final = 10
-FINE_BELOW_S: Final = 0.001
 
 PHRASES: Final[Mapping[str, str]] = {
     "send": "sends {type} to {detail}",
@@ -49,13 +47,6 @@ def tell_event(event: TraceEvent) -> str:
     numbers = [f"message {event.msg_id}"] if event.msg_id else []
     numbers += [f"because of {event.cause_id}"] if event.cause_id not in {0, event.msg_id} else []
     return f"{event.time_s:10.3f} s  {who} {what}" + (f"  [{', '.join(numbers)}]" if numbers else "")
-
-
-def seconds(duration_s: float) -> str:
-    """A duration that can be read: one decimal from ten seconds on, three digits below, then milliseconds."""
-    if 0 < duration_s < FINE_BELOW_S:
-        return f"{duration_s * 1e3:.2g} ms"
-    return f"{duration_s:.1f} s" if duration_s >= ROUGH_FROM_S else f"{duration_s:.3g} s"
 
 
 def message_name(msg_id: int, tag: str) -> str:

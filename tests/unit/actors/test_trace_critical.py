@@ -224,7 +224,7 @@ def test_a_job_that_was_left_behind_was_waited_for_to_the_end() -> None:
     found = critical(run.trace())
     assert path_of(found)[1] == (1, 30, "/root", "job work, left behind")
     assert found.lines()[1] == (
-        "100% of it is /root, 31.00 s: job work, left behind 30.00 s, handler of t.go 1.00 s"
+        "100% of it is /root, 31.0 s: job work, left behind 30.0 s, handler of t.go 1.00 s"
     )
 
 

@@ -103,7 +103,7 @@ def test_what_went_wrong_comes_before_the_tables_the_gravest_first() -> None:
     found = summarise(Trace.of(run))
     lines = found.lines()
     assert lines[:9] == [
-        "15.00 s: 2 actors, 26 events, 2 messages (0 per s), 1 answer",
+        "15.0 s: 2 actors, 26 events, 2 messages (0 per s), 1 answer",
         "the event loop was blocked by /a 2 times, 2.00 s; the longest 1.25 s, at w.py:7 in hold",
         "jobs left behind in their threads: work (1)",
         "mailboxes found full: /a 1 time",
@@ -368,8 +368,10 @@ def test_jobs_are_counted_as_a_plain_recount_does(events: list[TraceEvent]) -> N
         (0.00124, "1.2 ms"),
         (0.5, "500 ms"),
         (1.234, "1.23 s"),
-        (119.9, "119.90 s"),
+        (30.0, "30.0 s"),
+            (119.9, "119.9 s"),
         (150.0, "2.5 min"),
+            (86_400.0, "24.0 h"),
     ],
 )
 def test_seconds_in_words(seconds: float, words: str) -> None:
