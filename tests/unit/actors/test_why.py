@@ -418,7 +418,7 @@ def test_of_a_long_trace_only_what_is_around_the_chain_is_read(
     symptom: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for limit in ("evidence.LOOKS_MAX", "hints.NEAR_LOOKS_MAX", "symptoms.TROUBLE_LOOKS_MAX"):
-        monkeypatch.setattr(f"actors.tracing.{limit}", 500)
+        monkeypatch.setattr(f"actors.tracing.answers.{limit}", 500)
     blocks = long_blocks()
     answer = why(Trace(blocks), symptom)
     assert sum(bool(block.reads) for block in blocks) < BLOCKS / 4
