@@ -4,12 +4,16 @@ The first part is the file itself, with the beginning of the run; the next ones 
 on. When all together would be larger than agreed, the oldest part but the first is deleted. Every part begins
 with `["actors-trace-2", {...}]`, and one that was ended in order ends with `["end"]`. A batch of rows is one
 block and is written at once: a crash loses what was not written yet, and nothing before it.
+
+Whoever writes holds an advisory lock on the last part. It goes with the process, however that ends, so a
+reader on the same machine knows whether the run goes on.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import re
 import time
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from actors.tracing.events import TraceEvent
     from actors.tracing.rows import Row
 
-__all__ = ["END", "FORMAT", "TraceFile", "is_trace", "parts_of"]
+__all__ = ["END", "FORMAT", "TraceFile", "is_trace", "is_written_to", "parts_of"]
 
 FORMAT: Final = "actors-trace-2"
 END: Final = "end"
@@ -78,6 +82,8 @@ class TraceFile:
 
     def _begin(self, path: Path) -> BinaryIO:
         file = path.open("wb")
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         frequent = {kind: list(layout) for kind, layout in LAYOUTS.items()}
         head = {"part": self._part, "wall_s": self._wall_s, "rows": frequent}
         try:
@@ -174,3 +180,13 @@ def is_trace(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(len(FORMAT) + 2)
     return head[2:].startswith(b"actors-trace-")
+
+
+def is_written_to(path: Path) -> bool:
+    """Whether somebody on this machine writes to a part now; no when that cannot be known."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
@@ -12,7 +13,7 @@ import msgpack
 
 from actors.errors import ProtocolError
 from actors.tracing.blocks import DATA_BYTES_MAX, INDEX_ENTRIES_MAX, FileBlock, unpack_block
-from actors.tracing.file import END, FORMAT, parts_of
+from actors.tracing.file import END, FORMAT, is_written_to, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -96,6 +97,7 @@ class Trace:
             was killed, or writes just now.
         complete: whether the end of the run is there. It is not in the trace of a process that was killed,
             or that goes on.
+        live: whether the run goes on: somebody on this machine wrote to the file when it was opened.
         wall_s: Unix time at which the clock of the events showed 0; 0 when that is not known.
     """
 
@@ -107,7 +109,9 @@ class Trace:
         cut_off: bool = False,
         rotated: bool = False,
         complete: bool = True,
+        live: bool = False,
         wall_s: float = 0.0,
+        now_s: float = -math.inf,
     ) -> None:
         self._blocks = [block for block in blocks if block.count]
         self._recent: OrderedDict[int, Sequence[TraceEvent]] = OrderedDict()
@@ -115,7 +119,9 @@ class Trace:
         self.cut_off = cut_off
         self.rotated = rotated
         self.complete = complete
+        self.live = live
         self.wall_s = wall_s
+        self._now_s = now_s
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
@@ -134,21 +140,30 @@ class Trace:
             if parts[-1].damage:
                 break
         numbers = [part.number for part in parts]
+        wall_s, last = parts[0].wall_s, parts[-1]
+        live = not last.ended and is_written_to(last.path)
         return cls(
             [block for part in parts for block in part.blocks],
-            damage=parts[-1].damage,
-            cut_off=parts[-1].cut_off,
+            damage=last.damage,
+            cut_off=last.cut_off,
             rotated=numbers != list(range(len(numbers))),
-            complete=parts[-1].ended,
-            wall_s=parts[0].wall_s,
+            complete=last.ended,
+            live=live,
+            wall_s=wall_s,
+            now_s=time.time() - wall_s if live and wall_s else -math.inf,
         )
 
     @classmethod
-    def of(cls, events: Iterable[TraceEvent]) -> Trace:
-        """Those events, oldest first, as `Tracer.events` gives them."""
+    def of(cls, events: Iterable[TraceEvent], *, now_s: float = -math.inf) -> Trace:
+        """Those events, oldest first, as `Tracer.events` gives them.
+
+        Args:
+            events: of one run.
+            now_s: what its clock shows now, if it goes on.
+        """
         rest = iter(events)
         parts = iter(lambda: list(itertools.islice(rest, MEMORY_BLOCK_EVENTS)), [])
-        return cls([_Memory(part) for part in parts])
+        return cls([_Memory(part) for part in parts], now_s=now_s)
 
     def __len__(self) -> int:
         return sum(block.count for block in self._blocks)
@@ -172,6 +187,11 @@ class Trace:
     def end_s(self) -> float:
         """Time of the last event, 0 without any."""
         return self._blocks[-1].span_s[1] if self._blocks else 0.0
+
+    @property
+    def now_s(self) -> float:
+        """Until when what is open has lasted: when the trace was opened, if the run went on; else `end_s`."""
+        return max(self._now_s, self.end_s)
 
     def select(
         self,

@@ -90,7 +90,8 @@ def _notes(opened: Iterable[tuple[Path, Trace]]) -> Iterator[str]:
             # One that was cut off is what a killed process leaves: nothing that it had written is lost.
             yield f"{'note' if trace.cut_off else 'warning'}: {trace.damage}"
         elif not trace.complete:
-            yield f"note: {path} lacks the end of the run: its process was killed, or goes on{_age(trace)}"
+            how = "goes on" if trace.live else "was killed, or goes on elsewhere"
+            yield f"note: {path} lacks the end of the run: its process {how}{_age(trace)}"
         if trace.rotated:
             yield f"note: {path} has a gap behind its beginning: what was there was removed to save room"
 

@@ -45,11 +45,15 @@ def test_what_was_flushed_is_there_although_the_process_was_blocked_and_killed(t
             assert process.stdout.readline() == b"blocked\n"
             # Its event loop does nothing any more, and what came last is written all the same.
             before = _trace_when(path, "receive", "stuck.block")
+            assert before.live
+            assert before.now_s >= before.end_s
         finally:
             process.kill()
     assert process.returncode == -9
     trace = Trace.open(path)
     assert not trace.complete
+    assert not trace.live
+    assert trace.now_s == trace.end_s
     assert not trace.damage
     events = list(trace)
     assert events[: len(before)] == list(before)

@@ -11,7 +11,7 @@ from actors.tracing.answers.gathers import Comparison, compare, saved_by
 from actors.tracing.answers.handlings import collect
 from actors.tracing.answers.stretch import find_stretch
 from actors.tracing.answers.summary import BlockedSummary, blocked_summaries
-from actors.tracing.answers.tables import counted, plain, seconds_in_words, table
+from actors.tracing.answers.tables import counted, duration, plain, table
 from actors.tracing.answers.tally import Tally, blockage
 from actors.tracing.answers.troubles import blocked_lines
 
@@ -98,9 +98,9 @@ class CriticalPath:
         rows = [
             (
                 f"{item.share:6.1%}",
-                seconds_in_words(item.seconds),
+                duration(item.seconds),
                 f"{item.segments:,}",
-                seconds_in_words(item.saved_s) if item.saved_s is not None else "",
+                duration(item.saved_s) if item.saved_s is not None else "",
             )
             for item in self.items
         ]
@@ -127,13 +127,13 @@ class CriticalPath:
             "" if stretch.ended else "; it had not ended when the trace does",
         ]
         path = f"a critical path of {counted(len(self.segments), 'part')}"
-        return f"{what}: {seconds_in_words(self.seconds)}, {path}{''.join(notes)}"
+        return f"{what}: {duration(self.seconds)}, {path}{''.join(notes)}"
 
     def _who(self) -> str:
         own = [item for item in self.items if item.actor == self.culprit]
-        parts = ", ".join(f"{item.what} {seconds_in_words(item.seconds)}" for item in own[:_MOST_PARTS])
+        parts = ", ".join(f"{item.what} {duration(item.seconds)}" for item in own[:_MOST_PARTS])
         share = self.culprit_s / self.seconds if self.seconds else 0.0
-        return f"{share:.0%} of it is {self.culprit}, {seconds_in_words(self.culprit_s)}: {parts}"
+        return f"{share:.0%} of it is {self.culprit}, {duration(self.culprit_s)}: {parts}"
 
     def _why(self) -> str:
         own = self.comparisons.get(self.culprit)
@@ -142,7 +142,7 @@ class CriticalPath:
             about = f"; it was queued behind {self.held_up_by}: {self.comparisons[self.held_up_by]}"
         if self.saved_s is None:
             return f"nobody was asked together with it, so nothing says how fast it could be{about}"
-        shorter = f"{seconds_in_words(self.saved_s)} ({self.saved_s / self.seconds:.0%}) shorter"
+        shorter = f"{duration(self.saved_s)} ({self.saved_s / self.seconds:.0%}) shorter"
         return f"had it been as fast as the second slowest each time, the whole would be {shorter}{about}"
 
 

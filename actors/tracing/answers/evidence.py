@@ -131,8 +131,8 @@ class Evidence:
 
     @property
     def end(self) -> Moment:
-        """The end of the trace."""
-        return Moment(self.trace.end_s)
+        """The end of the trace; now, if the run goes on."""
+        return Moment(self.trace.now_s)
 
     def message(self, number: int) -> Message:
         """What is known of a message or of a wait."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from actors.tracing.answers.evidence import SOON_S, Moment, failed
 from actors.tracing.answers.links import Below, Link, through
+from actors.tracing.answers.tables import duration
 from actors.tracing.answers.waiting import held_loop
-from actors.tracing.answers.tables import seconds_in_words
 from actors.tracing.answers.words import clipped, message_name
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def explain_shown(evidence: Evidence, below: Below) -> Link:
     ended = message.done or message.reply
     if ended is None or message.receive is None:
         return Link(f"{name} shows no trouble in this trace", "well", event.actor, event, message.number)
-    took = seconds_in_words(ended.time_s - message.receive.time_s)
+    took = duration(ended.time_s - message.receive.time_s)
     return Link(
         f"{name} went well: it was handled in {took}", "well", event.actor, event, message.number, message.tag
     )
@@ -218,6 +218,6 @@ def explain_under_way(evidence: Evidence, below: Below) -> Link:
     since_s = message.since_s if message.since_s is not None else below.at.time_s
     stands = "is being handled" if message.receive is not None else "has not been read"
     what = f"{message_name(message.number, message.tag)} from {message.sender} to {message.receiver}"
-    text = f"{what} {stands}, {seconds_in_words(below.at.time_s - since_s)} after it was sent"
+    text = f"{what} {stands}, {duration(below.at.time_s - since_s)} after it was sent"
     cause = Below("doing", below.at, message.receiver, below.event, message.number)
     return Link(text, "waiting", message.sender, below.event, message.number, message.tag, below=cause)

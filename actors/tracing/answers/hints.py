@@ -13,7 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from actors.tracing.answers.evidence import FAILURE_TAG, Moment, failed
-from actors.tracing.answers.tables import seconds_in_words
+from actors.tracing.answers.tables import duration
 from actors.tracing.usage import JobTimes
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Case:
     def time_s(self) -> float:
         """When the symptom showed."""
         times_s = [link.event.time_s for link in self.links if link.event is not None]
-        return max(times_s, default=self.evidence.trace.end_s)
+        return max(times_s, default=self.evidence.trace.now_s)
 
     def first(self, *kinds: str) -> Link | None:
         """The link of such a kind that is nearest to the root."""
@@ -120,7 +120,7 @@ def _wrong_state(case: Case) -> str:
     if found is None:
         return ""
     moved = case.evidence.latest(Moment.of(link.event), link.actor, "state", "start")
-    since = f" for {seconds_in_words(link.event.time_s - moved.time_s)}" if moved is not None else ""
+    since = f" for {duration(link.event.time_s - moved.time_s)}" if moved is not None else ""
     return f"{link.actor} had been {found[1]}{since} and the message is taken only in {found[2]}"
 
 
@@ -135,7 +135,7 @@ def _lost_child(case: Case) -> str:
         span_s = ends[-1].time_s - ends[0].time_s
         reason = Counter(event.detail.partition(":")[0] for event in ends).most_common(1)[0][0]
         return (
-            f"{link.actor} is lost: it failed {len(ends)} times within {seconds_in_words(span_s)}, mostly with "
+            f"{link.actor} is lost: it failed {len(ends)} times within {duration(span_s)}, mostly with "
             f"{reason}, and its restarts are exhausted (max_restarts of its supervision)"
         )
     return ""
@@ -167,10 +167,10 @@ def _stuck_job(case: Case) -> str:
         for event in case.near
         if event.kind == "job_end" and event.type == name and (times := JobTimes.of(event)) is not None
     ]
-    said = f"job {name} of {link.actor} did not come back in {seconds_in_words(link.lasted_s)}"
+    said = f"job {name} of {link.actor} did not come back in {duration(link.lasted_s)}"
     if not siblings:
         return f"{said}; no other job of that name has ended near it"
-    return f"{said}; {len(siblings)} others of that name took {seconds_in_words(median(siblings))} at the median"
+    return f"{said}; {len(siblings)} others of that name took {duration(median(siblings))} at the median"
 
 
 def _deadline(case: Case) -> str:
@@ -181,8 +181,8 @@ def _deadline(case: Case) -> str:
     if len(took_s) < ALIKE_MIN or link.limit_s >= median(took_s):
         return ""
     return (
-        f"the deadline was too short: message {link.msg_id} ({link.type}) was given {seconds_in_words(link.limit_s)} "
-        f"(timeout_s); the {len(took_s)} like it that were answered took {seconds_in_words(median(took_s))} at the "
+        f"the deadline was too short: message {link.msg_id} ({link.type}) was given {duration(link.limit_s)} "
+        f"(timeout_s); the {len(took_s)} like it that were answered took {duration(median(took_s))} at the "
         "median"
     )
 
@@ -220,7 +220,7 @@ def _retry_storm(case: Case) -> str:
             sender, receiver = tries[-1][0].actor, tries[-1][0].detail
             to = f" to {receiver}" if tries[-1][0].kind == "send" else ""
             return (
-                f"a retry storm: {sender} sent {tag}{to} {len(tries)} times in {seconds_in_words(span_s)}, {vain} of "
+                f"a retry storm: {sender} sent {tag}{to} {len(tries)} times in {duration(span_s)}, {vain} of "
                 "them in vain: what it asks for has not changed meanwhile"
             )
     return ""
@@ -268,7 +268,7 @@ def _mailbox_fills(case: Case) -> str:
         return ""
     took_s = _handling_times_s(until, receiver)
     who = f", most of them from {Counter(event.actor for event in sent).most_common(1)[0][0]}"
-    each = f"; each takes it {seconds_in_words(median(took_s))}" if took_s else ""
+    each = f"; each takes it {duration(median(took_s))}" if took_s else ""
     span_s = until_s - sent[0].time_s
     if not span_s:
         return f"the mailbox of {receiver} fills: {len(sent)} messages come at once{who}{each}"

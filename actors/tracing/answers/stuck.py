@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.tracing.answers.tables import seconds_in_words
+from actors.tracing.answers.tables import duration
 from actors.tracing.answers.words import clipped, message_name
 
 if TYPE_CHECKING:
@@ -46,13 +46,13 @@ class OpenWait:
         left = ""
         if self.left_s is not None:
             left = (
-                f", {seconds_in_words(self.left_s)} left"
+                f", {duration(self.left_s)} left"
                 if self.left_s >= 0
-                else f", {seconds_in_words(-self.left_s)} too long"
+                else f", {duration(-self.left_s)} too long"
             )
         doing = f": {self.doing}" if self.doing else ""
         waits = f"{self.waiter} waits for {self.target} ({self.reason})"
-        return f"{waits} for {seconds_in_words(self.lasted_s)}{left}{doing}"
+        return f"{waits} for {duration(self.lasted_s)}{left}{doing}"
 
     def chain(self) -> tuple[OpenWait, ...]:
         """From here to the deepest leaf below; of several equally deep ones to the oldest."""
@@ -94,7 +94,7 @@ class Stuck:
         head = "everything waits for" if len(self.roots) == 1 else "the longest chain of waits ends at"
         head = f"{head} {leaf.target}: {leaf.doing}"
         count = f"{self.count} waits are open" if self.count > 1 else "one wait is open"
-        waits = f"{leaf.waiter} has waited for it for {seconds_in_words(leaf.lasted_s)} ({leaf.reason})"
+        waits = f"{leaf.waiter} has waited for it for {duration(leaf.lasted_s)} ({leaf.reason})"
         return [head, f"{waits}; {count}", *(line for root in self.roots for line in _tree(root, 0))]
 
     def as_dict(self) -> dict[str, Any]:
@@ -217,10 +217,10 @@ def stuck(trace: Trace, *, now_s: float | None = None) -> Stuck:
 
     Args:
         trace: of the run.
-        now_s: until when the waits have lasted, on the trace's clock; by default until its last event, which
-            may be long ago in a run that hangs.
+        now_s: until when the waits have lasted, on the trace's clock; by default `trace.now_s`: until now in
+            a run that goes on, until the last event in any other, which may have hung long before it ended.
     """
-    end_s = trace.end_s if now_s is None else max(now_s, trace.end_s)
+    end_s = trace.now_s if now_s is None else max(now_s, trace.end_s)
     picture = _Picture()
     for event in trace.select(kinds=_ACTIONS.keys()):
         picture.take(event)
@@ -264,7 +264,7 @@ class _Grower:
         if waits:
             return "it waits itself, see there"
         if target.startswith("job "):
-            return f"it is at work for {wait.actor} since {seconds_in_words(self._end_s - wait.time_s)}"
+            return f"it is at work for {wait.actor} since {duration(self._end_s - wait.time_s)}"
         now = self._picture.now.get(target)
         if now is None or not now.seen:
             return "the trace does not say what it does"
@@ -278,7 +278,7 @@ class _Grower:
         handling = now.handling
         if handling is None or (handling.kind == "start" and wait.detail != "its start"):
             return f"it is idle{queued}"
-        since = seconds_in_words(self._end_s - handling.time_s)
+        since = duration(self._end_s - handling.time_s)
         if handling.kind == "start":
             return f"it is starting since {since}{queued}"
         what = message_name(handling.msg_id, handling.type)

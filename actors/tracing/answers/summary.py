@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.tracing.answers.quantiles import Quantiles
-from actors.tracing.answers.tables import bytes_in_words, counted, plain, seconds_in_words, table
+from actors.tracing.answers.tables import bytes_in_words, counted, duration, plain, table
 from actors.tracing.answers.tally import QueueTally, Tally
 from actors.tracing.answers.troubles import troubles
 from actors.tracing.usage import Usage
@@ -233,7 +233,7 @@ class Summary:
 
     def _head(self) -> list[str]:
         overview = (
-            f"{seconds_in_words(self.span_s)}: {counted(len(self.actors), 'actor')}, "
+            f"{duration(self.span_s)}: {counted(len(self.actors), 'actor')}, "
             f"{counted(self.events, 'event')}, {counted(self.messages, 'message')} "
             f"({self.messages_per_s:,.0f} per s), {counted(self.answers, 'answer')}"
         )
@@ -284,7 +284,7 @@ class Summary:
                 f"{each.left_behind:,}",
                 *_times(each.queued),
                 *_times(each.worked),
-                seconds_in_words(each.worked.total_s),
+                duration(each.worked.total_s),
             )
             for each in self.jobs
         ]
@@ -292,7 +292,7 @@ class Summary:
 
     def _wait_table(self) -> list[str]:
         return [
-            f"  {seconds_in_words(wait.longest_s):>8}  {wait.waiter} for {wait.target} ({wait.reason}): "
+            f"  {duration(wait.longest_s):>8}  {wait.waiter} for {wait.target} ({wait.reason}): "
             f"{wait.outcome or 'still open'}" + (f", the longest of {wait.times:,}" if wait.times > 1 else "")
             for wait in self.longest_waits
         ]
@@ -306,7 +306,7 @@ def _section(name: str, lines: list[str]) -> list[str]:
 def _times(times: Quantiles) -> tuple[str, str, str]:
     if not times.times:
         return "", "", ""
-    return seconds_in_words(times.p50_s), seconds_in_words(times.p99_s), seconds_in_words(times.max_s)
+    return duration(times.p50_s), duration(times.p99_s), duration(times.max_s)
 
 
 def summarise(trace: Trace) -> Summary:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["bytes_in_words", "counted", "plain", "seconds_in_words", "table"]
+__all__ = ["bytes_in_words", "counted", "duration", "plain", "table"]
 
 _HOURS_FROM_S: Final = 7200.0
 _MINUTES_FROM_S: Final = 120.0
 _KIB: Final = 1024
 
 
-def seconds_in_words(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A duration that can be read, as in `1.20 s`, `30.0 s`, `38 ms` or `24.0 h`."""
     if seconds >= _HOURS_FROM_S:
         return f"{seconds / 3600:.1f} h"
@@ -30,7 +30,7 @@ def seconds_in_words(seconds: float) -> str:
         seconds *= 1000
         if seconds >= 1:
             return f"{seconds:.0f} {unit}" if seconds >= 10 else f"{seconds:.1f} {unit}"  # noqa: PLR2004 - two digits
-    return "0" if seconds < 0.1 else "< 1 µs"  # noqa: PLR2004 - rounding of differences is no time
+    return "0 s" if seconds < 0.1 else "< 1 µs"  # noqa: PLR2004 - rounding of differences is no time
 
 
 def bytes_in_words(size: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from actors.tracing.answers.tables import counted, seconds_in_words
+from actors.tracing.answers.tables import counted, duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,10 +55,10 @@ def blocked_lines(blocked: tuple[BlockedSummary, ...]) -> list[str]:
         return []
     worst = blocked[0]
     who = _listed(
-        [f"{each.actor} {counted(each.count, 'time')}, {seconds_in_words(each.total_s)}" for each in blocked]
+        [f"{each.actor} {counted(each.count, 'time')}, {duration(each.total_s)}" for each in blocked]
     )
     where = f", {_cut(worst.where)}" if worst.where else ""
-    return [f"the event loop was blocked by {who}; the longest {seconds_in_words(worst.longest_s)}{where}"]
+    return [f"the event loop was blocked by {who}; the longest {duration(worst.longest_s)}{where}"]
 
 
 def _left_behind_lines(jobs: tuple[JobSummary, ...]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from actors.tracing.answers.evidence import SOON_S, Moment, blocked_s, failed
 from actors.tracing.answers.links import Below, Link, through
-from actors.tracing.answers.tables import seconds_in_words
+from actors.tracing.answers.tables import duration
 from actors.tracing.answers.words import message_name
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def _ask_end(evidence: Evidence, end: TraceEvent, message: Message) -> Link:
         below = Below.of(ended) if ended else Below("doing", at, target, number=message.number)
     elif end.detail in {"Expired", "given up"}:
         expired = end.detail == "Expired"
-        text = f"{what} expired after {seconds_in_words(limit_s)}"
+        text = f"{what} expired after {duration(limit_s)}"
         if not expired:
-            text = f"{what} was given up after {seconds_in_words(lasted_s)}"
+            text = f"{what} was given up after {duration(lasted_s)}"
         kind = "expired" if expired else "given_up"
         below = Below("doing", at, target, end, message.number)
     else:
@@ -74,9 +74,9 @@ def _other_wait(evidence: Evidence, end: TraceEvent, message: Message) -> Link:
     limit_s = begin.limit_s if begin is not None else end.limit_s
     what = f"{end.actor} waited for {end.type} ({reason})"
     if end.detail == "Expired":
-        text, kind = f"{what} until its {seconds_in_words(limit_s or lasted_s)} were over", "expired"
+        text, kind = f"{what} until its {duration(limit_s or lasted_s)} were over", "expired"
     elif end.detail == "given up":
-        text, kind = f"{what} and gave up after {seconds_in_words(lasted_s)}", "given_up"
+        text, kind = f"{what} and gave up after {duration(lasted_s)}", "given_up"
     else:
         text, kind = f"{what}, which ended in {end.detail}", "failed"
     below = None
@@ -96,7 +96,7 @@ def _job(evidence: Evidence, wait: TraceEvent, at: Moment) -> Link:
     if end is not None and failed(end) and end.detail not in {"Expired", "given up"}:
         text = f"job {name} of {wait.actor} raised {end.detail}"
     if job_end is not None and not job_end.detail:  # it was given up before a thread took it
-        text = f"job {name} of {wait.actor} was never begun: no thread was free for {seconds_in_words(lasted_s)}"
+        text = f"job {name} of {wait.actor} was never begun: no thread was free for {duration(lasted_s)}"
         holder = evidence.holder_of_a_thread(Moment.of(job_end))
         below = Below("job", at, holder.actor, holder, holder.wait_id) if holder is not None else None
     shown = job_end or end or wait
@@ -129,11 +129,11 @@ def _job_words(name: str, actor: str, job_end: TraceEvent | None, lasted_s: floa
     """What became of a job, with the last that is known of it."""
     who = f"job {name} of {actor}"
     if job_end is None:
-        return f"{who} had been at work for {seconds_in_words(lasted_s)}"
+        return f"{who} had been at work for {duration(lasted_s)}"
     if not job_end.detail.startswith("left behind"):
-        return f"{who} took {seconds_in_words(lasted_s)}" if lasted_s else f"{who} ended: {job_end.detail}"
+        return f"{who} took {duration(lasted_s)}" if lasted_s else f"{who} ended: {job_end.detail}"
     progress, place = _PROGRESS.search(job_end.detail), _PLACE.search(job_end.detail)
-    words = f"{who} was abandoned" + (f" after {seconds_in_words(lasted_s)}" if lasted_s else "")
+    words = f"{who} was abandoned" + (f" after {duration(lasted_s)}" if lasted_s else "")
     if progress is not None:
         words += f"; its last progress: {progress[1]}"
     if place is not None:
@@ -150,7 +150,7 @@ def open_wait(evidence: Evidence, below: Below) -> Link:
     message = evidence.message(wait.wait_id)
     if message.send is not None:
         name = message_name(message.number, message.tag)
-        what = f"{wait.actor} was waiting for {message.receiver} to answer {name}, for {seconds_in_words(lasted_s)}"
+        what = f"{wait.actor} was waiting for {message.receiver} to answer {name}, for {duration(lasted_s)}"
         below = Below("doing", at, message.receiver, below.event, message.number)
         return Link(
             what,
@@ -164,7 +164,7 @@ def open_wait(evidence: Evidence, below: Below) -> Link:
             message.receiver,
             below,
         )
-    what = f"{wait.actor} was waiting for {wait.type} ({wait.detail}), for {seconds_in_words(lasted_s)}"
+    what = f"{wait.actor} was waiting for {wait.type} ({wait.detail}), for {duration(lasted_s)}"
     cause = Below("doing", at, wait.type, wait) if wait.type.startswith("/") else None
     return Link(what, "waiting", wait.actor, wait, 0, wait.detail, wait.limit_s, lasted_s, wait.type, cause)
 
@@ -213,12 +213,12 @@ def held_loop(event: TraceEvent) -> Link:
     """The event loop was blocked."""
     place = _PLACE.search(event.detail)
     where = f" at {place[1]}" if place is not None else ""
-    text = f"{event.actor} blocked the event loop for {seconds_in_words(blocked_s(event))}{where}"
+    text = f"{event.actor} blocked the event loop for {duration(blocked_s(event))}{where}"
     return Link(text, "blocked", event.actor, event, lasted_s=blocked_s(event))
 
 
 def _idle(actor: str, at: Moment, last: TraceEvent, message: Message, *, unread: bool) -> Link:
-    idle = f"{actor} had been idle for {seconds_in_words(at.time_s - last.time_s)}"
+    idle = f"{actor} had been idle for {duration(at.time_s - last.time_s)}"
     if last.kind == "start":
         idle += " since its start"
     if unread:
@@ -236,9 +236,9 @@ def _busy(evidence: Evidence, below: Below, last: TraceEvent, *, unread: bool) -
     if not unread and cause is not None:
         return through(cause)
     if unread:
-        text = f"{actor} had not read it, because it was at {name} for {seconds_in_words(lasted_s)}"
+        text = f"{actor} had not read it, because it was at {name} for {duration(lasted_s)}"
     else:
-        text = f"{actor} was still at {name}, for {seconds_in_words(lasted_s)}"
+        text = f"{actor} was still at {name}, for {duration(lasted_s)}"
         text += "" if cause else ", and waited for nothing that the trace knows"
     return Link(text, "busy", actor, last, last.msg_id, last.type, last.limit_s, lasted_s, below=cause)
 

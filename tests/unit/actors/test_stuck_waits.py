@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.tracing import Trace, TraceEvent, stuck
+from actors.tracing import Trace, TraceEvent, stuck, why
 
 
 def event(time_s: float, kind: str, actor: str, type_: str = "", detail: str = "", **more: Any) -> TraceEvent:
@@ -46,12 +46,14 @@ def chain() -> list[TraceEvent]:
 def test_the_tree_goes_from_who_nobody_waits_for_down_to_the_job() -> None:
     answer = stuck(Trace.of(chain()))
     assert answer.lines() == [
-        "everything waits for job grind: it is at work for /a/b since 8 s",
-        "/a/b has waited for it for 8 s (its result); 4 waits are open",
+        "everything waits for job grind: it is at work for /a/b since 8.00 s",
+        "/a/b has waited for it for 8.00 s (its result); 4 waits are open",
         "outside waits for /a (reply to ask) for 10.0 s, 20.0 s left",
-        "  /a waits for /a/b (reply to ask) for 9 s, 21.0 s left",
-        "    /a/b waits for job grind (its result) for 8 s, 1 s left: it is at work for /a/b since 8 s",
-        "  /a waits for /a/c (reply to ask) for 9 s, 21.0 s left: it is handling message 3 (ask) since 8.5 s",
+        "  /a waits for /a/b (reply to ask) for 9.00 s, 21.0 s left",
+        "    /a/b waits for job grind (its result) for 8.00 s, 1.00 s left: "
+        "it is at work for /a/b since 8.00 s",
+        "  /a waits for /a/c (reply to ask) for 9.00 s, 21.0 s left: "
+        "it is handling message 3 (ask) since 8.50 s",
     ]
     assert answer.holder is not None
     assert answer.holder.target == "job grind"
@@ -72,6 +74,12 @@ def test_a_later_now_makes_the_waits_longer_and_overdue() -> None:
     assert stuck(Trace.of(chain()), now_s=2.0).end_s == 11.0, "not before its last event"
 
 
+def test_in_a_run_that_goes_on_waits_last_until_now() -> None:
+    trace = Trace.of(chain(), now_s=41.0)
+    assert stuck(trace) == stuck(Trace.of(chain()), now_s=41.0)
+    assert "for 40.0 s" in why(trace, "outside").sentence
+
+
 def test_nothing_open_says_so() -> None:
     closed = [*ask(1.0, "outside", "/a", 1), event(2.0, "wait_end", "outside", "/a", "answered", wait_id=1)]
     answer = stuck(Trace.of(closed))
@@ -86,8 +94,8 @@ def test_nothing_open_says_so() -> None:
     [
         (ask(2.0, "outside", "/a", 5), "it is idle, 2 messages queued"),
         ([], "it is idle, 1 message queued"),
-        ([begin(2, "/a", 1)], "it is handling message 1 (ask) since 3 s"),
-        ([begin(2, "/a", 9)], "it is handling message 9 (ask) since 3 s, 1 message queued"),
+        ([begin(2, "/a", 1)], "it is handling message 1 (ask) since 3.00 s"),
+        ([begin(2, "/a", 9)], "it is handling message 9 (ask) since 3.00 s, 1 message queued"),
         ([event(2, "end", "/a", "A", "ValueError: no")], "it has ended: ValueError: no"),
         ([event(2, "start", "/a", "A")], "it is idle, 1 message queued"),
         ([begin(2, "/a", 1), event(3, "done", "/a", "ask", msg_id=1)], "it is idle"),
@@ -102,7 +110,7 @@ def test_a_leaf_says_what_the_last_one_does(events: list[TraceEvent], doing: str
 def test_an_actor_that_starts_is_said_to_start() -> None:
     start = event(1.0, "wait", "outside", "/a", "its start", wait_id=1, limit_s=30.0)
     trace = Trace.of([start, event(1.0, "start", "/a", "A"), event(3.0, "state", "/z", "idle")])
-    assert stuck(trace).lines()[0] == "everything waits for /a: it is starting since 2 s"
+    assert stuck(trace).lines()[0] == "everything waits for /a: it is starting since 2.00 s"
 
 
 def test_who_is_waited_for_by_many_is_shown_once_below_the_oldest() -> None:
@@ -115,7 +123,7 @@ def test_who_is_waited_for_by_many_is_shown_once_below_the_oldest() -> None:
 def test_a_trace_that_begins_in_the_middle_is_coped_with() -> None:
     """The wait of outside for /a began before the trace does, and so did the life of everybody."""
     lines = stuck(Trace.of(chain()[3:])).lines()
-    assert lines[0] == "the longest chain of waits ends at job grind: it is at work for /a/b since 8 s"
+    assert lines[0] == "the longest chain of waits ends at job grind: it is at work for /a/b since 8.00 s"
     assert lines[2].startswith("/a waits for /a/b ")
     lines = stuck(
         Trace.of([*ask(1.0, "outside", "/a", 1), event(2.0, "wait_end", "/q", "/r", wait_id=77)])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from actors import ProtocolError
 from actors.tracing import EVENT_KINDS, Trace, TraceEvent, TraceFile, read_trace
 from actors.tracing.blocks import ROWS_MAX, pack_block
-from actors.tracing.file import parts_of
+from actors.tracing.file import is_written_to, parts_of
 from actors.tracing.rows import expand_all
 from tests.helpers.trace_rows import events_of, row_strategy
 
@@ -391,3 +391,36 @@ def test_the_time_of_day_is_known_if_the_clock_is_a_real_one(tmp_path: Path) -> 
         TraceFile(tmp_path / "trace", clock_s=clock_s).close()
         assert (Trace.open(tmp_path / "trace").wall_s > 1.6e9) == known
     assert Trace.of(events_of(3)).wall_s == 0.0
+
+
+def test_a_reader_knows_whether_the_run_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    file = TraceFile(path, clock_s=100.0)
+    file.write_rows([tuple(event) for event in events_of(3)])
+    trace = Trace.open(path)
+    assert trace.live
+    assert trace.now_s >= 100.0 > trace.end_s
+    file.close()
+    trace = Trace.open(path)
+    assert not trace.live
+    assert trace.now_s == trace.end_s
+
+
+def test_a_clock_that_is_no_real_one_has_no_now(tmp_path: Path) -> None:
+    file = TraceFile(tmp_path / "trace")
+    file.write_rows([tuple(event) for event in events_of(3)])
+    trace = Trace.open(tmp_path / "trace")
+    assert trace.live
+    assert trace.now_s == trace.end_s
+    file.close()
+
+
+def test_the_part_that_is_written_to_tells_whether_the_run_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    file = TraceFile(path, bytes_max=64 * 1024)
+    while not parts_of(path):
+        file.write_rows([tuple(event) for event in events_of(64)])
+    assert Trace.open(path).live
+    assert not is_written_to(path)
+    file.close()
+    assert not Trace.open(path).live

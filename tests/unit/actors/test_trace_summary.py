@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from actors.tracing import JobTimes, Trace, TraceEvent, Usage, summarise, usage
 from actors.tracing.answers.quantiles import Quantiles
-from actors.tracing.answers.tables import bytes_in_words, counted, seconds_in_words, table
+from actors.tracing.answers.tables import bytes_in_words, counted, duration, table
 from tests.helpers.synthetic_trace import synthetic_events
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def test_a_run_without_troubles_says_so() -> None:
 
 def test_an_empty_trace() -> None:
     found = summarise(Trace.of([]))
-    assert found.lines() == ["0: 0 actors, 0 events, 0 messages (0 per s), 0 answers", "nothing went wrong"]
+    assert found.lines() == ["0 s: 0 actors, 0 events, 0 messages (0 per s), 0 answers", "nothing went wrong"]
 
 
 def test_what_is_missing_is_said() -> None:
@@ -360,8 +360,8 @@ def test_jobs_are_counted_as_a_plain_recount_does(events: list[TraceEvent]) -> N
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
-        (0.0, "0"),
-        (5e-8, "0"),
+        (0.0, "0 s"),
+        (5e-8, "0 s"),
         (5e-7, "< 1 µs"),
         (1e-6, "1.0 µs"),
         (0.0000384, "38 µs"),
@@ -369,13 +369,13 @@ def test_jobs_are_counted_as_a_plain_recount_does(events: list[TraceEvent]) -> N
         (0.5, "500 ms"),
         (1.234, "1.23 s"),
         (30.0, "30.0 s"),
-            (119.9, "119.9 s"),
+        (119.9, "119.9 s"),
         (150.0, "2.5 min"),
-            (86_400.0, "24.0 h"),
+        (86_400.0, "24.0 h"),
     ],
 )
 def test_seconds_in_words(seconds: float, words: str) -> None:
-    assert seconds_in_words(seconds) == words
+    assert duration(seconds) == words
 
 
 @pytest.mark.parametrize(

@@ -157,8 +157,8 @@ def test_a_message_that_waits_behind_another_leads_to_what_holds_that_one_up() -
         ended(6.0, "outside", "/a", "Expired", 3),
     ]
     assert sentence(events, "3") == (
-        "message 3 (ask) from outside to /a expired after 5 s because /a had not read it, because it was at "
-        "message 1 (slow) for 6 s because it was waiting for foreign awaitable (the database), for 6 s"
+        "message 3 (ask) from outside to /a expired after 5.00 s because /a had not read it, because it was at "
+        "message 1 (slow) for 6.00 s because it was waiting for foreign awaitable (the database), for 6.00 s"
     )
 
 
@@ -181,7 +181,7 @@ def test_an_ask_that_was_given_up_is_told_so() -> None:
         ended(4.0, "/a", "/a/b", "given up", 2),
     ]
     assert sentence(events, "2").startswith(
-        "message 2 (ask) from /a to /a/b was given up after 4 s because /a/b"
+        "message 2 (ask) from /a to /a/b was given up after 4.00 s because /a/b"
     )
 
 
@@ -272,15 +272,15 @@ def test_a_job_for_which_no_thread_was_free_names_who_held_one() -> None:
         event(3.0, "job_end", "/b", "quick", "", cause_id=3, wait_id=4),
     ]
     assert sentence(events, "/b") == (
-        "job quick of /b was never begun: no thread was free for 2 s because job grind of /a had been at "
-        "work for 3 s"
+        "job quick of /b was never begun: no thread was free for 2.00 s because job grind of /a had been at "
+        "work for 3.00 s"
     )
 
 
 def test_what_is_well_is_said_to_be_well() -> None:
     events = [*ask(0.0, "outside", "/a", 1), begin(0.25, "/a", 1), *reply(1.0, "/a", "outside", 1)]
-    assert sentence(events, "1") == "message 1 (ask) from outside to /a went well: it was handled in 0.75 s"
-    assert sentence([*events, event(3.0, "state", "/z", "idle")], "/a") == "/a had been idle for 2 s"
+    assert sentence(events, "1") == "message 1 (ask) from outside to /a went well: it was handled in 750 ms"
+    assert sentence([*events, event(3.0, "state", "/z", "idle")], "/a") == "/a had been idle for 2.00 s"
 
 
 def test_a_message_that_nobody_waits_for_and_that_is_not_read_says_why() -> None:
@@ -291,8 +291,8 @@ def test_a_message_that_nobody_waits_for_and_that_is_not_read_says_why() -> None
         event(5.0, "state", "/z", "idle"),
     ]
     assert sentence(events, "2") == (
-        "message 2 (second) from outside to /a has not been read, 4 s after it was sent because /a had not "
-        "read it, because it was at message 1 (first) for 5 s"
+        "message 2 (second) from outside to /a has not been read, 4.00 s after it was sent because /a had not "
+        "read it, because it was at message 1 (first) for 5.00 s"
     )
 
 

@@ -78,7 +78,11 @@ def test_what_is_asked_in_vain_is_the_users_mistake(file: Path) -> None:
         (Trace([], damage="it was cut off", cut_off=True, complete=False), ["note: it was cut off"]),
         (
             Trace([], complete=False),
-            ["note: FILE lacks the end of the run: its process was killed, or goes on"],
+            ["note: FILE lacks the end of the run: its process was killed, or goes on elsewhere"],
+        ),
+        (
+            Trace([], complete=False, live=True),
+            ["note: FILE lacks the end of the run: its process goes on"],
         ),
         (
             Trace([], rotated=True),
