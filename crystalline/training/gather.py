@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors import ActorDown, ActorRef, AskError, AskFailed, Context
+from actors.notes import notes_of
 from crystalline.errors import NonFiniteError, TrainingError
 from crystalline.training.messages import Disturbed
-from crystalline.training.team import Run, Team
+from crystalline.training.team import Run, Setback, Team
 
 __all__ = ["Reasons", "ask_once", "gather"]
 
-Reasons = Mapping[ActorRef[Any], str]
+Reasons = Mapping[ActorRef[Any], Setback]
 Part = tuple[ActorRef[Any], Run]
 
 
@@ -34,7 +35,7 @@ class _Round:
     answers: list[Any] = field(default_factory=list)
     again: list[Part] = field(default_factory=list)
     orphans: list[Run] = field(default_factory=list)
-    reasons: dict[ActorRef[Any], str] = field(default_factory=dict)
+    reasons: dict[ActorRef[Any], Setback] = field(default_factory=dict)
 
 
 async def gather(ctx: Context, team: Team, whole: Any) -> list[Any]:
@@ -90,14 +91,14 @@ async def _ask_round(ctx: Context, team: Team, whole: Any, parts: Sequence[Part]
             raise NonFiniteError(outcome.error_text) from outcome
         if _is_setback(outcome, request):
             found.again.append((ref, run))
-            found.reasons[ref] = str(outcome)
+            found.reasons[ref] = _setback(outcome)
         elif isinstance(outcome, AskError):
-            story = f"{outcome}; before that, {earlier[ref]}" if ref in earlier else str(outcome)
+            setback = _setback(outcome).after(earlier.get(ref))
             if not isinstance(outcome, ActorDown):
-                raise TrainingError(f"{ref} could not do its part: {story}") from outcome
-            team.lose(ref, story)
+                raise setback.error(f"{ref} could not do its part") from outcome
+            team.lose(ref, setback)
             found.orphans.append(run)
-            found.reasons[ref] = story
+            found.reasons[ref] = setback
         elif not _belongs(outcome, request):
             raise TrainingError(
                 f"{ref} answered something else than it was asked for: {type(outcome).__name__}"
@@ -125,3 +126,10 @@ def _is_setback(outcome: object, request: Any) -> bool:
     if isinstance(outcome, Disturbed):
         return _has_key(outcome, request)
     return isinstance(outcome, ActorDown) and outcome.restarting
+
+
+def _setback(outcome: AskError | Disturbed) -> Setback:
+    # Text alone: an error would keep what its traceback refers to, which are the answers of the others.
+    if isinstance(outcome, Disturbed):
+        return Setback(outcome.reason, outcome.notes)
+    return Setback(str(outcome), tuple(notes_of(outcome)))

@@ -369,11 +369,19 @@ class SlicesApplied:
 
 @message("crystalline.disturbed")
 class Disturbed:
-    """Another answer to `ReduceSlices` and `ApplySlices`: one below was lost, so this attempt is void."""
+    """Another answer to `ReduceSlices` and `ApplySlices`: one below was lost, so this attempt is void.
+
+    Attributes:
+        step: as in the request.
+        attempt: as in the request.
+        reason: who was lost, and why.
+        notes: what else is known of that.
+    """
 
     step: int
     attempt: int
     reason: str
+    notes: tuple[str, ...] = ()
 
 
 S = TypeVar("S", ComputeShards, EvaluateShards)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actors import Actor, ActorRef, Context, State, Supervision, freeze, on
+from actors.notes import NOTES_MAX
 from crystalline.training.gather import ask_once, gather
 from crystalline.training.messages import (
     ApplySlices,
@@ -219,5 +220,6 @@ class ControlSphere(Actor):
 
 
 def _disturbed(msg: ReduceSlices | ApplySlices, reasons: Reasons) -> Disturbed:
-    story = "; ".join(f"lost {ref}: {reason}" for ref, reason in reasons.items())
-    return Disturbed(msg.step, msg.attempt, story[:_STORY_CHARS])
+    story = "; ".join(f"lost {ref}: {setback.story}" for ref, setback in reasons.items())
+    notes = dict.fromkeys(note for setback in reasons.values() for note in setback.notes)
+    return Disturbed(msg.step, msg.attempt, story[:_STORY_CHARS], tuple(notes)[:NOTES_MAX])

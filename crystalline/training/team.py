@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
+from actors.notes import with_notes
 from crystalline.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
     from actors import ActorRef
 
-__all__ = ["Team", "split_run"]
+__all__ = ["Setback", "Team", "split_run"]
 
 Run = tuple[int, int]
 
@@ -32,6 +34,30 @@ def split_run(run: Run, weights: Sequence[int]) -> list[Run]:
         before += weight
         cuts.append(lo + before * units // total)
     return list(pairwise(cuts))
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """Why a part of the work was not done.
+
+    Attributes:
+        story: in one line.
+        notes: what else is known of it: who waited for whom just then, and who had asked for it.
+    """
+
+    story: str
+    notes: tuple[str, ...] = ()
+
+    def after(self, earlier: Setback | None) -> Setback:
+        """The same, with what had happened to whoever it was before."""
+        if earlier is None:
+            return self
+        notes = dict.fromkeys((*self.notes, *earlier.notes))
+        return Setback(f"{self.story}; before that, {earlier.story}", tuple(notes))
+
+    def error(self, what: str) -> TrainingError:
+        """The error of a training that cannot go on after it."""
+        return with_notes(TrainingError(f"{what}: {self.story}"), self.notes)
 
 
 class Team:
@@ -56,16 +82,16 @@ class Team:
         parts = zip(self._members, split_run(run, list(self._members.values())), strict=True)
         return [(ref, part) for ref, part in parts if part[0] < part[1]]
 
-    def lose(self, ref: ActorRef[Any], story: str) -> None:
+    def lose(self, ref: ActorRef[Any], setback: Setback) -> None:
         """Go on without one that is lost for good.
 
         Raises:
             TrainingError: the others are not to take over, or there are none.
         """
         if not self._redistribute:
-            raise TrainingError(f"{ref} could not do its part: {story}")
+            raise setback.error(f"{ref} could not do its part")
         if self._members.pop(ref, None) is None:
             return  # it had been asked for two parts, and both tell the same
         if not self._members:
-            raise TrainingError(f"{ref} was the last one left, and could not do its part: {story}")
-        LOGGER.warning("%s is lost, the others do its part from now on: %s", ref, story)
+            raise setback.error(f"{ref} was the last one left, and could not do its part")
+        LOGGER.warning("%s is lost, the others do its part from now on: %s", ref, setback.story)

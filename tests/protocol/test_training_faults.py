@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import random
+import re
 import threading
 import time
 from functools import cache
@@ -236,6 +237,23 @@ async def test_when_restarts_are_exhausted_the_training_ends_with_the_story(
     assert "\n" not in str(caught.value)
     assert fault.happened >= 4
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("job", ["compute", "reduce"])
+async def test_the_error_of_a_lost_sphere_has_the_chain_of_waits_down_to_its_job(
+    job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = Stuck()
+    Fault(monkeypatch, job, stuck, calls=None)
+    with letting_go(stuck):
+        changes = settings(spheres=2, job_timeout_s=0.05)
+        async with asyncio.timeout(LIMIT_S), trainer_of(changes) as trainer:
+            with pytest.raises(TrainingError) as caught:
+                await trainer.fit()
+    notes = "\n".join(caught.value.__notes__)
+    assert re.search(r"/root/sphere-\S+ \(Sphere\) ended in life \d", notes)
+    assert re.search(rf"sphere-\S+ waits for job ShardWork.{job} \(its result\) since", notes)
+    assert re.search(rf"job ShardWork.{job}: after \S+ s; at faults.py:\d+", notes)
 
 
 async def test_the_last_checkpoint_is_intact_when_training_fails(

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors import ActorDown, ActorRef, freeze
+from actors import ActorDown, ActorRef, Expired, freeze
+from actors.notes import with_notes
 from crystalline.errors import TrainingError
 from crystalline.training.gather import ask_once, gather
 from crystalline.training.messages import (
@@ -88,6 +89,19 @@ async def test_one_that_is_lost_for_good_is_named_with_its_story() -> None:
         await gather(script, pair(), WHOLE)
 
 
+@pytest.mark.parametrize("last", [ActorDown(TWO.path, "no such actor"), Expired("waited too long")])
+async def test_the_error_of_a_lost_one_has_what_was_known_of_both_its_ends(last: Any) -> None:
+    first = ActorDown(TWO.path, "out of luck", restarting=True)
+    script: Any = Script(
+        [answer(0, 6), with_notes(first, ["sphere-1 waited for a job", "the job was at work.py:7"])],
+        [with_notes(last, ["sphere-1 ended in life 4", "sphere-1 waited for a job"])],
+    )
+    with pytest.raises(TrainingError) as caught:
+        await gather(script, pair(), WHOLE)
+    notes = ["sphere-1 ended in life 4", "sphere-1 waited for a job", "the job was at work.py:7"]
+    assert caught.value.__notes__ == notes
+
+
 async def test_what_a_lost_one_should_have_done_goes_to_the_others() -> None:
     script: Any = Script(
         [answer(0, 6), ActorDown(TWO.path, "out of luck")],
@@ -121,14 +135,19 @@ async def test_asking_once_is_all_or_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "setback", [ActorDown(TWO.path, "killed", restarting=True), Disturbed(3, 7, "killed below")]
+    "setback",
+    [
+        with_notes(ActorDown(TWO.path, "killed", restarting=True), ["/root/sphere-1 waited"]),
+        Disturbed(3, 7, "killed below", ("/root/sphere-1 waited",)),
+    ],
 )
 async def test_an_attempt_that_lost_somebody_on_the_way_is_void(setback: Any) -> None:
     script: Any = Script([squares(0, 2), setback])
     parts, reasons = await ask_once(script, pair(), REDUCE)
     assert parts is None
     assert list(reasons) == [TWO]
-    assert "killed" in reasons[TWO]
+    assert reasons[TWO].story.endswith(("killed", "killed below"))
+    assert reasons[TWO].notes == ("/root/sphere-1 waited",)
 
 
 async def test_a_disturbance_of_another_attempt_is_no_answer() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from actors import ActorRef
 from crystalline.errors import TrainingError
-from crystalline.training.team import Team, split_run
+from crystalline.training.team import Setback, Team, split_run
 
 WEIGHTS = st.lists(st.integers(1, 12), min_size=1, max_size=12)
 
@@ -40,7 +40,7 @@ def test_only_those_with_work_are_asked_and_each_unit_once(
     whole = team(weights)
     lost = random.sample(refs(len(weights)), random.randrange(len(weights)))
     for ref in lost:
-        whole.lose(ref, "gone")
+        whole.lose(ref, Setback("gone"))
     shared = whole.share((0, units))
     assert [unit for _, part in shared for unit in range(*part)] == list(range(units))
     assert all(lo < hi for _, (lo, hi) in shared)
@@ -50,16 +50,16 @@ def test_only_those_with_work_are_asked_and_each_unit_once(
 
 def test_a_loss_ends_the_training_unless_the_others_may_take_over() -> None:
     with pytest.raises(TrainingError, match=r"^/root/sphere-1 could not do its part: burnt out$"):
-        team([1, 1], redistribute=False).lose(refs(2)[1], "burnt out")
+        team([1, 1], redistribute=False).lose(refs(2)[1], Setback("burnt out"))
 
 
 def test_a_loss_is_told_once_and_the_last_one_cannot_be_lost(caplog: pytest.LogCaptureFixture) -> None:
     pair = team([1, 1])
     with caplog.at_level(logging.WARNING, "crystalline"):
-        pair.lose(refs(2)[0], "burnt out")
-        pair.lose(refs(2)[0], "burnt out")
+        pair.lose(refs(2)[0], Setback("burnt out"))
+        pair.lose(refs(2)[0], Setback("burnt out"))
     assert [record.getMessage() for record in caplog.records] == [
         "/root/sphere-0 is lost, the others do its part from now on: burnt out"
     ]
     with pytest.raises(TrainingError, match=r"/root/sphere-1 was the last one left.*too"):
-        pair.lose(refs(2)[1], "burnt out, too")
+        pair.lose(refs(2)[1], Setback("burnt out, too"))
