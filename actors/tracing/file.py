@@ -167,7 +167,8 @@ def parts_of(path: Path) -> dict[int, Path]:
         OSError: its folder cannot be read.
     """
     name = re.compile(re.escape(path.name) + r"\.([1-9][0-9]{0,8})")
-    found = {int(match[1]): other for other in path.parent.iterdir() if (match := name.fullmatch(other.name))}
+    others = path.parent.iterdir() if path.parent.is_dir() else ()
+    found = {int(match[1]): other for other in others if (match := name.fullmatch(other.name))}
     return dict(sorted(found.items()))
 
 

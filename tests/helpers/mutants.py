@@ -71,7 +71,7 @@ _START = "self.phase = Phase.STARTING"
 # A mailbox that stays closed would have a restarted actor spin, and never come to a schedule point again.
 _REOPEN = Change(Cell, "start", _START, f"{_START}; self.mailbox.closed = False")
 
-_HAS_ENDED = "elif entry.future.done() or delivery.clock() > entry.deadline_s:"
+_HAS_ENDED = "elif entry.future.done() or (now_s := delivery.clock()) > entry.deadline_s:"
 
 MUTANTS = (
     Mutant(
@@ -178,7 +178,7 @@ MUTANTS = (
     Mutant(
         "the asks of an actor that ends are left to their deadlines",
         scenarios.families,
-        (Change(ending, "_settle", "ask.fail(down)", "pass"),),
+        (Change(ending, "_settle", "ask.fail(", "str("),),
     ),
     Mutant(
         "a job that is late keeps its thread",
@@ -289,7 +289,7 @@ MUTANTS = (
     Mutant(
         "an ask that has ended is handled",
         scenarios.impatience,
-        (Change(Cell, "_begin", _HAS_ENDED, "elif False:"),),
+        (Change(Cell, "_begin", _HAS_ENDED, "elif (now_s := delivery.clock()) < 0:"),),
     ),
     Mutant(
         "who has left goes on being worked for",

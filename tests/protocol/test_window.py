@@ -158,7 +158,7 @@ async def test_a_loop_that_is_blocked_hides_nothing(tmp_path: Path) -> None:
     *_, first, second = pictures
     for each in (first, second):
         assert each["loop"]["answers"] is False
-        assert each["loop"]["place"].startswith("at threading.py:")
+        assert each["loop"]["place"].startswith("at test_window.py:")
         (node,) = each["tree"]
         assert (node["path"], node["handles"]["type"]) == ("/blocker", "cast.echo")
     assert second["loop"]["silent_s"] > first["loop"]["silent_s"] > 0
