@@ -141,7 +141,9 @@ def finalise(cell: Cell, reason: str, *, failed: bool) -> None:
     cell.scope = cell.keeper = None
     cell.trace("end", type_=cell.spec.actor.__name__, detail=reason)
     final = why if isinstance(decision, Restart) else decision.reason
-    story = of_end(cell.host.delivery, cell, reason)
+    # Of an ordinary end that surprises nobody there is no more to tell.
+    told = failed or starting or restarting or bool(cell.asks) or not cell.host.waits.idle(cell.path)
+    story = of_end(cell.host.delivery, cell, reason) if told else []
     _settle(cell, story, final, restarting=restarting)
     if not restarting:
         _leave_tree(cell, final, story)
@@ -187,13 +189,13 @@ def _settle(cell: Cell, story: list[str], final: str, *, restarting: bool) -> No
         asker = of_asker(cell.host.delivery, ask) if number < EXPLAINED_MAX else []
         ask.fail(with_notes(ActorDown(path, final, restarting=restarting), [*story, *asker][:NOTES_MAX]))
     cell.asks.clear()
-    down = with_notes(ActorDown(path, final, restarting=restarting), story)
-    for wait in cell.host.waits.of(cell.ref.path):  # of tasks that a handler has made and left
-        wait.fail(down)
+    waits = cell.host.waits.of(path)  # of tasks that a handler has made and left
+    if cell.start_wait is not None:
+        waits.append(cell.start_wait)
+    for wait in waits:
+        wait.fail(with_notes(ActorDown(path, final, restarting=restarting), story))
     watching.unwatch_all(cell)
     later.forget(cell)
-    if cell.start_wait is not None:
-        cell.start_wait.fail(down)
     for entry in cell.mailbox.drain():
         if isinstance(entry, Told) and entry is not WAKE:
             cell.host.delivery.dead_letter(entry, "actor ended", cell.origin)
