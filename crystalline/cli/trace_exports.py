@@ -73,7 +73,11 @@ def html(file: File, *, out: Out, force: Force = False) -> None:
     One file with all that it needs: a row for each actor, messages as arrows, filters, a search; a click
     tells the story of what was clicked at.
     """
-    _export(file, out, tracing.write_html, "page", force=force)
+
+    def write(trace: tracing.Trace, path: Path) -> None:
+        tracing.write_html(trace, path, title=place_of(file).name)
+
+    _export(file, out, write, "page", force=force)
 
 
 def _export(
