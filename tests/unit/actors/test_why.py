@@ -157,8 +157,9 @@ def test_a_message_that_waits_behind_another_leads_to_what_holds_that_one_up() -
         ended(6.0, "outside", "/a", "Expired", 3),
     ]
     assert sentence(events, "3") == (
-        "message 3 (ask) from outside to /a expired after 5.00 s because /a had not read it, because it was at "
-        "message 1 (slow) for 6.00 s because it was waiting for foreign awaitable (the database), for 6.00 s"
+        "message 3 (ask) from outside to /a expired after 5.00 s because /a had not read it, because it was "
+        "at message 1 (slow) for 6.00 s because it was "
+        "waiting for foreign awaitable (the database), for 6.00 s"
     )
 
 
@@ -291,8 +292,8 @@ def test_a_message_that_nobody_waits_for_and_that_is_not_read_says_why() -> None
         event(5.0, "state", "/z", "idle"),
     ]
     assert sentence(events, "2") == (
-        "message 2 (second) from outside to /a has not been read, 4.00 s after it was sent because /a had not "
-        "read it, because it was at message 1 (first) for 5.00 s"
+        "message 2 (second) from outside to /a has not been read, 4.00 s after it was sent because /a had "
+        "not read it, because it was at message 1 (first) for 5.00 s"
     )
 
 
