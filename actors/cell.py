@@ -28,6 +28,7 @@ from actors.host import (
     INSIDE,
     Abandoned,
     Alarm,
+    CellOrigin,
     ChildSpec,
     Host,
     Interrupted,
@@ -38,8 +39,8 @@ from actors.host import (
 )
 from actors.lifecycle import Event, Lifecycle, State, advance
 from actors.messages import ActorRef
+from actors.notes import of_refusal, with_notes
 from actors.reasons import describe, failure_of, text_of
-from actors.waits import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from actors.delivery import Entry
     from actors.later import Later
     from actors.mailbox import Mailbox
-    from actors.waits import Wait, Witness
+    from actors.waits import Origin, Wait, Witness
 
 __all__ = ["Cell"]
 
@@ -133,7 +134,7 @@ class Cell:
         self.incarnation = 0
         self.run: Run | None = None
         self._vigil = Vigil(self)
-        self._unasked = Origin(self.ref.path)
+        self._unasked: Origin = CellOrigin(self)
         self.start_wait: Wait | None = None
         self.end_waits: list[Wait] = []
         self.epoch_waits = epochs.EpochWaits()
@@ -196,7 +197,7 @@ class Cell:
     def start(self) -> None:
         """Start the next incarnation."""
         self.incarnation += 1
-        self._unasked = Origin(self.ref.path, self.incarnation)
+        self._unasked = CellOrigin(self)
         self.phase = Phase.STARTING
         self.lifecycle, self.scope = Lifecycle(), None
         self.state = str(self.lifecycle)
@@ -284,7 +285,8 @@ class Cell:
     def wait_for_epoch(self, epoch: int, wait: Wait) -> None:
         """Have `wait` end when `epoch` is over here; at once if it is, or the actor is in shutdown."""
         if self.ended or (self.phase is Phase.STOPPING and not self.recycled):
-            wait.fail(ActorDown(self.ref.path, "in shutdown"))
+            standing = of_refusal(self.host.delivery, wait.origin, self.path)
+            wait.fail(with_notes(ActorDown(self.ref.path, "in shutdown"), standing))
         else:
             self.epoch_waits.add(epoch, wait, self.lifecycle)
 
@@ -502,7 +504,7 @@ class Cell:
         try:
             run.end(error)
         except Interrupted as interruption:
-            self.host.delivery.dead_letter(entry, f"handler ended: {interruption}", self.origin)
+            self.host.delivery.dead_letter(entry, f"handler ended: {interruption}", run)
             return run.task is self._task
         else:
             told = self._fail_ask(run, entry, error)

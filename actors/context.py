@@ -246,7 +246,7 @@ class Context:
             raise with_notes(error, of_jobs(host.executor)) from None
         except RuntimeError as error:
             if job is None:
-                raise JobsExhausted(str(error)) from None
+                raise with_notes(JobsExhausted(str(error)), of_jobs(host.executor)) from None
             raise
         finally:
             token.cancel()
@@ -339,7 +339,9 @@ class Context:
             self._check_below(ref)
             child = self._cell.host.cells.get(ref.path)
             if child is not None and child.parent is not self._cell:
-                raise UpwardAsk(f"{ref} is no child of {self._cell.ref}: its own parent runs its epochs")
+                raise self._upward(
+                    ref, f"{ref} is no child of {self._cell.ref}: its own parent runs its epochs"
+                )
         return epochs.open_epoch(self, epoch, refs, self._deadline_s(timeout_s))
 
     def live(self) -> Cell:
@@ -381,10 +383,11 @@ class Context:
         target = self._cell.host.cells.get(ref.path)
         if target is not None and not target.is_below(self._cell):
             story = f"{self._cell.ref} cannot wait for {ref}, which is not below it: tell it instead"
-            tag = SCHEMAS[type(body)].tag if type(body) in SCHEMAS else ""
-            self._cell.trace("refuse", type_=tag, detail=f"UpwardAsk: {story}")
-            refusal = of_refusal(self._cell.host.delivery, self._origin(), ref.path)
-            raise with_notes(UpwardAsk(story), refusal)
+            raise self._upward(ref, story, SCHEMAS[type(body)].tag if type(body) in SCHEMAS else "")
+
+    def _upward(self, ref: ActorRef[Any], story: str, tag: str = "") -> UpwardAsk:
+        self._cell.trace("refuse", type_=tag, detail=f"UpwardAsk: {story}")
+        return with_notes(UpwardAsk(story), of_refusal(self._cell.host.delivery, self._origin(), ref.path))
 
 
 async def _outcome(awaitable: Awaitable[R]) -> tuple[R | None, BaseException | None]:

@@ -215,6 +215,11 @@ class Delivery:
         if len(self.epitaphs) > EPITAPHS_MAX:
             del self.epitaphs[next(iter(self.epitaphs))]
 
+    def gone(self, ref: ActorRef[Any]) -> ActorDown:
+        """The error of whoever wants something of an actor that has ended for good."""
+        reason, story = self.epitaphs.get(ref.uid, ("no such actor", ()))
+        return with_notes(ActorDown(ref.path, reason), story)
+
     def locate(self, ref: ActorRef[Any]) -> Recipient | None:
         """Return who lives at `ref`, None if it has ended for good."""
         recipient = self.recipients.get(ref.path)
@@ -357,9 +362,9 @@ class Delivery:
             self._refuse(origin, tag, "the system is closed")
             closed = SystemClosed(f"the actor system is closed: {ref} cannot be asked")
             return self._explained(closed, origin, ref)
-        reason, story = self.epitaphs.get(ref.uid, ("no such actor", ()))
-        self._refuse(origin, tag, f"{ref} is gone: {reason}")
-        return self._explained(with_notes(ActorDown(ref.path, reason), story), origin, ref)
+        gone = self.gone(ref)
+        self._refuse(origin, tag, f"{ref} is gone: {gone.reason}")
+        return self._explained(gone, origin, ref)
 
     def _check_cycle(self, origin: Origin, ref: ActorRef[Any], tag: str) -> None:
         path = self.waits.path(ref.path, origin.name)
@@ -378,7 +383,7 @@ class Delivery:
         if put is Put.FULL and mailbox.overflow is Overflow.DROP_OLDEST:
             put = self._replace_oldest(recipient, ask)
         if put is Put.CLOSED:
-            self._refuse(ask.origin, ask.tag, f"{recipient.ref} is stopping")
+            self._refuse(ask.origin, ask.tag, f"{recipient.ref} is stopping", ask.wait_id)
             raise self._explained(ActorDown(recipient.ref.path, "stopping"), ask.origin, recipient.ref)
         if put is Put.FULL and mailbox.overflow is Overflow.WAIT:
             admitted = self.loop.create_future()
@@ -386,7 +391,7 @@ class Delivery:
             # An ask that ends while it still waits for room gives up its place.
             ask.future.add_done_callback(lambda _: admitted.cancel())
         elif put is Put.FULL:
-            self._refuse(ask.origin, ask.tag, "mailbox full")
+            self._refuse(ask.origin, ask.tag, "mailbox full", ask.wait_id)
             full = f"{recipient.ref} holds {len(mailbox)} messages: no room for {ask.tag}"
             raise self._explained(MailboxFull(full), ask.origin, recipient.ref)
 
@@ -493,7 +498,8 @@ class Delivery:
         while put is Put.FULL and (oldest := recipient.mailbox.pop_oldest()) is not None:
             self.dead_letter(oldest, "dropped as the oldest", entry.origin)
             if isinstance(oldest, Ask):
-                oldest.fail(MailboxFull(f"{recipient.ref} dropped it to make room for a newer message"))
+                dropped = MailboxFull(f"{recipient.ref} dropped it to make room for a newer message")
+                oldest.fail(self._explained(dropped, oldest.origin, recipient.ref))
             put = recipient.mailbox.put(entry)
         return put
 
@@ -512,9 +518,9 @@ class Delivery:
         """Add to a refusal how its recipient stands, and on whose behalf it was asked."""
         return with_notes(error, of_refusal(self, origin, ref.path))
 
-    def _refuse(self, origin: Origin, tag: str, why: str) -> None:
+    def _refuse(self, origin: Origin, tag: str, why: str, msg_id: int = 0) -> None:
         if self.tracer is not None:
-            self._trace("refuse", origin, 0, tag, why)
+            self._trace("refuse", origin, msg_id, tag, why)
 
     def _trace(self, kind: str, origin: Origin, msg_id: int, tag: str, detail: str) -> None:
         if self.tracer is not None:

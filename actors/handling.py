@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from actors import epochs
 from actors.delivery import Ask
 from actors.errors import NotHandled, Refused, WrongState
+from actors.host import CellOrigin
 from actors.messages import AbortEpoch, BeginEpoch, Down, Failure, FinishEpoch
 from actors.notes import of_asker
-from actors.waits import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -30,20 +30,6 @@ RUNTIME_HANDLERS: Final[Mapping[type, Callable[[Cell, Any], Coroutine[Any, Any, 
     FinishEpoch: epochs.finish,
     AbortEpoch: epochs.abort,
 }
-
-
-class _Refuser(Origin):
-    """An actor that does not handle a message."""
-
-    __slots__ = ("_cell",)
-
-    def __init__(self, cell: Cell, msg_id: int) -> None:
-        super().__init__(cell.path, cell.incarnation, msg_id)
-        self._cell = cell
-
-    @property
-    def state(self) -> str:
-        return self._cell.state
 
 
 def bind(cell: Cell, actor: Actor, body: Any, ctx: Context) -> Coroutine[Any, Any, Any]:
@@ -74,7 +60,7 @@ def _bind_runtime(cell: Cell, actor: Actor, body: Any, ctx: Context) -> Coroutin
 def refuse(cell: Cell, entry: Entry, error: Refused) -> None:
     """Say that a message was not handled: to whoever asked, or by a dead letter."""
     name, delivery = type(error).__name__, cell.host.delivery
-    origin = _Refuser(cell, entry.msg_id)
+    origin = CellOrigin(cell, entry.msg_id)
     if isinstance(entry, Ask):
         why = tuple(of_asker(delivery, entry))
         delivery.answer(origin, entry, Failure(name, str(error), "", refused=True, notes=why))

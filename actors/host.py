@@ -33,6 +33,7 @@ __all__ = [
     "UNWIND_TURNS",
     "Abandoned",
     "Alarm",
+    "CellOrigin",
     "ChildSpec",
     "Host",
     "Interrupted",
@@ -156,6 +157,26 @@ class Run(Origin):
             alone = self.task.uncancel() == 0
             if alone and isinstance(error, asyncio.CancelledError):
                 raise Interrupted(self.interrupted.value) from None
+
+
+class CellOrigin(Origin):
+    """An actor that does something apart from its runs: between them, or because it cannot begin one.
+
+    Args:
+        cell: the actor.
+        cause_id: the message that this is about, 0 for none.
+    """
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, cell: Cell, cause_id: int = 0) -> None:
+        super().__init__(cell.path, cell.incarnation, cause_id)
+        self._cell = cell
+
+    @property
+    def state(self) -> str:
+        """Where the lifecycle of the actor stands."""
+        return self._cell.state
 
 
 class Vigil:

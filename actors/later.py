@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.errors import MailboxFull
+from actors.notes import of_refusal, with_notes
 
 if TYPE_CHECKING:
     from actors.cell import Cell
@@ -47,7 +48,8 @@ def send_later(cell: Cell, delay_s: float, ref: ActorRef[Any], entry: Told) -> N
     """
     if len(cell.later) >= LATER_MAX:
         cell.host.delivery.dead_letter(entry, "too many for later")
-        raise MailboxFull(f"{cell.ref} has {LATER_MAX} messages to send later, and takes no {entry.tag} now")
+        full = f"{cell.ref} has {LATER_MAX} messages to send later, and takes no {entry.tag} now"
+        raise with_notes(MailboxFull(full), of_refusal(cell.host.delivery, cell.origin, cell.path))
     later = cell.later[entry.msg_id] = Later(cell, ref, entry)
     cell.host.deadlines.add(cell.host.loop.time() + delay_s, later)
 

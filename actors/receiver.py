@@ -105,6 +105,8 @@ class Receiver:
         entry = self.mailbox.get()
         if entry is None:
             raise SystemClosed(f"{self.ref} is closed")
+        if self._host.tracer is not None:
+            self._host.tracer.read(self.ref.path, entry)
         return entry.packed[3]
 
     def close(self) -> None:

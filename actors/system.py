@@ -16,7 +16,7 @@ from actors import ending, starting
 from actors.cell import Cell
 from actors.context import ASK_TIMEOUT_S, HANDLER_TIMEOUT_S
 from actors.delivery import Delivery
-from actors.errors import ActorDown, EndlessWait, InsideTree, SpawnOutsideParent, SystemClosed
+from actors.errors import EndlessWait, InsideTree, SpawnOutsideParent, SystemClosed
 from actors.exits import leave_behind, stacks_of
 from actors.host import INSIDE, UNWIND_TURNS, Host
 from actors.jobs import DaemonExecutor
@@ -264,7 +264,7 @@ class ActorSystem:
         _check_finite(timeout_s, ref)
         cell = host.cells.get(ref.path)
         if cell is None or cell.ref != ref:
-            raise ActorDown(ref.path, "no such actor")
+            raise host.delivery.gone(ref)
         deadline_s = host.loop.time() + timeout_s
         wait = host.waits.open(OUTSIDE, ref.path, f"end of epoch {epoch}", deadline_s, Witness.MONITOR)
         try:
@@ -428,6 +428,7 @@ class ActorSystem:
                 recipient.close()
         for wait in host.waits:
             wait.fail(SystemClosed(f"{wait}: the actor system was shut down"))
+            host.waits.close(wait)  # while there is a trace to say so
         host.deadlines.close()
         if host.tracer is not None:
             host.tracer.close()
@@ -450,6 +451,9 @@ class ActorSystem:
         inside = INSIDE.get()
         if inside is not None and inside[0] is self._known():
             story = f"{inside[1]} is inside the tree and must use its context to wait, not the system"
+            cell = inside[0].cells.get(inside[1])
+            if cell is not None:
+                cell.trace("refuse", detail=f"{refusal.__name__}: {story}")
             raise with_notes(refusal(story), of_refusal(inside[0].delivery, OUTSIDE, inside[1]))
 
 

@@ -227,6 +227,11 @@ class Wait:
         return not self.future.done()
 
     @property
+    def msg_id(self) -> int:
+        """The message whose answer it waits for, 0 for anything else."""
+        return 0
+
+    @property
     def answered(self) -> bool:
         """Whether it has ended by the answer to an ask."""
         return False
@@ -305,7 +310,7 @@ class WaitTable:
                 "wait",
                 origin.name,
                 origin.incarnation,
-                0,
+                wait.msg_id,
                 origin.cause_id,
                 wait.target,
                 wait.reason,
@@ -338,7 +343,7 @@ class WaitTable:
                 "wait_end",
                 origin.name,
                 origin.incarnation,
-                0,
+                wait.msg_id,
                 origin.cause_id,
                 wait.target,
                 _outcome(wait),

@@ -76,4 +76,6 @@ def forget(target: Cell) -> None:
 def _trace(host: Host, kind: str, watcher: Watcher, ref: ActorRef[Any]) -> None:
     if host.tracer is not None:
         origin = watcher.origin
-        host.tracer.emit(kind, origin.name, origin.incarnation, cause_id=origin.cause_id, type_=ref.path)
+        host.tracer.emit(
+            kind, origin.name, origin.incarnation, 0, origin.cause_id, ref.path, state=origin.state
+        )

@@ -49,7 +49,7 @@ class TraceFile:
 
     Raises:
         FileExistsError: it exists, and is no trace.
-        OSError: it cannot be written. The same from the other methods.
+        OSError: it cannot be written, or another system writes it now. The same from the other methods.
     """
 
     __slots__ = (
@@ -68,6 +68,10 @@ class TraceFile:
         for old in (path, *parts.values()):
             if old.is_file() and old.stat().st_size and not is_trace(old):
                 raise FileExistsError(errno.EEXIST, "exists and is no trace, so it is not replaced", str(old))
+            if old.is_file() and is_written_to(old):
+                raise OSError(
+                    errno.EBUSY, "is being written by another system, so it is not replaced", str(old)
+                )
         self._path = path
         self._bytes_max = bytes_max
         self._wall_s = time.time() - clock_s if clock_s is not None else 0.0

@@ -23,7 +23,7 @@ FLUSH_S: Final = 0.5
 LEVELS: Final[dict[str, frozenset[str]]] = {
     "lifecycle": frozenset(),
     "waits": frozenset({"wait", "wait_end", "job", "job_end", "watch", "unwatch"}),
-    "messages": frozenset({"ask", "tell", "send", "take", "answer", "serve", "handled"}),
+    "messages": frozenset({"ask", "tell", "send", "take", "answer", "serve", "handled", "receive", "done"}),
 }
 
 

@@ -21,7 +21,7 @@ from actors.tracing.events import TraceEvent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["FREQUENT", "FULL", "LAYOUTS", "Row", "expand", "expand_all", "is_row"]
+__all__ = ["FREQUENT", "FULL", "LAYOUTS", "Row", "expand", "expand_all", "is_row", "sound"]
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -56,6 +56,7 @@ FULL: Final = _HEAD | {
     "limit_s": float,
     "payload": bytes,
 }
+INT_BITS: Final = 64  # of MessagePack
 _WITH_PAYLOAD: Final = frozenset({"ask", "tell", "answer", "serve"})
 
 # `TraceEvent._make` without the check of the length: it is called for every event of a file.
@@ -66,7 +67,9 @@ def _ask(row: Row) -> tuple[TraceEvent, ...]:
     time_s, _, actor, life, msg_id, cause_id, receiver, tag, state, size, limit_s = row[:11]
     reason = f"reply to {tag}"
     return (
-        _event((time_s, "wait", actor, life, 0, cause_id, receiver, reason, state, 0, msg_id, limit_s, b"")),
+        _event(
+            (time_s, "wait", actor, life, msg_id, cause_id, receiver, reason, state, 0, msg_id, limit_s, b"")
+        ),
         _event(
             (time_s, "send", actor, life, msg_id, cause_id, tag, receiver, state, size, msg_id, limit_s)
             + (row[11:] or (b"",))
@@ -89,7 +92,21 @@ def _take(row: Row) -> tuple[TraceEvent, ...]:
 
 def _answer(row: Row) -> tuple[TraceEvent, ...]:
     time_s, _, actor, life, msg_id, cause_id, asker, tag, answer, life_of_asker, state, size = row[:12]
-    end = time_s, "wait_end", asker, life_of_asker, 0, cause_id, actor, "answered", "", 0, msg_id, 0.0, b""
+    end = (
+        time_s,
+        "wait_end",
+        asker,
+        life_of_asker,
+        msg_id,
+        cause_id,
+        actor,
+        "answered",
+        "",
+        0,
+        msg_id,
+        0.0,
+        b"",
+    )
     return (
         _event(
             (time_s, "reply", actor, life, msg_id, msg_id, answer, asker, state, size, msg_id, 0.0)
@@ -143,6 +160,24 @@ def _fits(kind: str, signature: tuple[type, ...]) -> bool:
     return len(signature) == len(wanted) and all(
         is_ is wants or (wants is float and is_ is int) for is_, wants in zip(signature, wanted, strict=True)
     )
+
+
+def sound(row: Row) -> Row:
+    """The row with a value of the right type in every field, whatever somebody has put there.
+
+    A limit may come from somebody's arithmetic, and the name of a job from any object that can be called.
+    """
+    wanted = tuple((LAYOUTS.get(row[1]) or FULL).values())
+    return (*map(_as, wanted, row), *row[len(wanted) :])
+
+
+def _as(wanted: type, value: Any) -> Any:
+    if type(value) is not wanted:
+        try:
+            value = wanted(value)
+        except Exception:  # noqa: BLE001 - it may be anything
+            value = wanted()
+    return value if wanted is not int or value.bit_length() < INT_BITS else 0
 
 
 def is_row(value: object) -> bool:

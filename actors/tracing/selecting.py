@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from actors.tracing.options import LEVELS
@@ -10,12 +11,13 @@ if TYPE_CHECKING:
     from actors.tracing.options import TraceOptions
     from actors.tracing.rows import Row
 
-__all__ = ["Selection"]
+__all__ = ["SETTLED_MAX", "Selection"]
 
-_MESSAGES: Final = LEVELS["messages"]
 _SENT: Final = frozenset({"ask", "tell", "send"})
-# The last that is heard of a message. Its number can be forgotten then.
-_SETTLED: Final = frozenset({"answer", "handled", "drop"})
+_WAITS: Final = frozenset({"wait", "wait_end"})
+# Mostly the last that is heard of a message. A late answer or the end of its handler may follow soon.
+_SETTLED: Final = frozenset({"answer", "handled", "done", "drop", "wait_end"})
+SETTLED_MAX: Final = 4096
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 _RANGE: Final = 1 << 64
 
@@ -35,6 +37,7 @@ class Selection:
         self._limit = int(options.sample * _RANGE)
         self._samples = options.sample < 1
         self._muted: set[int] = set()
+        self._settled: deque[int] = deque()  # those of them that can be forgotten soon
 
     @property
     def keeps_all(self) -> bool:
@@ -44,16 +47,22 @@ class Selection:
     def keeps(self, row: Row) -> bool:
         """Whether this row is to be kept."""
         kind: str = row[1]
-        heard = not (self._samples and self._mutes(kind, row[4], row[5]))
+        msg_id: int = row[4]
+        heard = not (self._samples and self._mutes(kind, msg_id, row[5]))
+        if msg_id and kind in _WAITS:  # that for an answer is kept as messages are
+            kind = "ask"
         return kind not in self._left_out and (heard or kind not in self._optional)
 
     def _mutes(self, kind: str, msg_id: int, cause_id: int) -> bool:
-        if kind in _SENT:
-            muted = cause_id in self._muted if cause_id else msg_id * _GOLDEN % _RANGE >= self._limit
-            if muted:
-                self._muted.add(msg_id)
-            return muted
-        muted = msg_id in self._muted if msg_id else cause_id in self._muted
-        if kind in _SETTLED:
-            self._muted.discard(msg_id)
-        return muted
+        muted = self._muted
+        if kind in _SENT or (msg_id and kind == "wait"):
+            mutes = cause_id in muted if cause_id else msg_id * _GOLDEN % _RANGE >= self._limit
+            if mutes:
+                muted.add(msg_id)
+            return mutes
+        mutes = msg_id in muted if msg_id else cause_id in muted
+        if msg_id and mutes and kind in _SETTLED:
+            self._settled.append(msg_id)
+            if len(self._settled) > SETTLED_MAX:
+                muted.discard(self._settled.popleft())
+        return mutes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors.tracing.blocks import ROWS_MAX
 from actors.tracing.options import TraceOptions
-from actors.tracing.rows import expand, expand_all
+from actors.tracing.rows import expand, expand_all, sound
 from actors.tracing.selecting import Selection
 
 if TYPE_CHECKING:
@@ -211,14 +211,22 @@ class Tracer:
         if not self._merges or not fresh or fresh[-1] is not row:
             return False
         try:
-            fresh.pop()
+            last = fresh.pop()
         except IndexError:
             return False
-        return True
+        if last is row:
+            return True
+        fresh.append(last)  # of another thread, which has asked for a dump just now
+        return False
 
     def handled(self, actor: str, incarnation: int, msg_id: int, tag: str, state: str) -> None:
         """A handler has ended without an answer."""
         self._keep((self._clock(), "handled", actor, incarnation, msg_id, 0, tag, state))
+
+    def read(self, receiver: str, entry: Told | Ask) -> None:
+        """Code outside the tree has taken a message that it was told; what it does with it is not known."""
+        for kind, sender, size in (("receive", entry.origin.name, entry.nbytes), ("done", "", 0)):
+            self.emit(kind, receiver, 0, entry.msg_id, 0, entry.tag, sender, size=size)
 
     def payload(self, packed: Packed) -> bytes:
         """What is kept of a message besides its size."""
@@ -313,25 +321,27 @@ class Tracer:
         fresh = self._fresh
         if fresh is self._ring:
             return []
-        rows: list[Row]
-        if self._pack is None:
-            rows = [fresh.popleft() for _ in range(min(len(fresh), ROWS_MAX))]
-            self._ring.extend(rows)
-            return rows
-        rows = []
+        rows: list[Row] = []
         nbytes = 0
-        while fresh and len(rows) < ROWS_MAX and nbytes < BATCH_BYTES:
-            rows.append(row := fresh.popleft())
-            if type(row[-1]) is bytes:
-                nbytes += len(row[-1])
+        with contextlib.suppress(IndexError):  # it is empty; also when the last one was just taken back
+            while self._pack is None and len(rows) < ROWS_MAX:
+                rows.append(fresh.popleft())
+            while len(rows) < ROWS_MAX and nbytes < BATCH_BYTES:
+                rows.append(row := fresh.popleft())
+                if type(row[-1]) is bytes:
+                    nbytes += len(row[-1])
         self._ring.extend(rows)
         return rows
 
     def _write(self, file: RowSink, rows: list[Row]) -> None:
         try:
-            file.write_rows(rows)
-        except OSError as error:
-            self._sink_error, self._file = error, None
+            try:
+                file.write_rows(rows)
+            except (TypeError, ValueError, OverflowError):  # something in them has no place in a file
+                file.write_rows([sound(row) for row in rows])
+        except Exception as error:  # noqa: BLE001 - the thread that writes must not end without a word
+            self._file = None
+            self._sink_error = error if isinstance(error, OSError) else _unwritten(error)
             with contextlib.suppress(OSError):  # it has failed before, which is told
                 file.close()
 
@@ -396,6 +406,10 @@ class Tracer:
             raise error or another from None
         if error is not None:
             raise error
+
+
+def _unwritten(error: Exception) -> OSError:
+    return OSError(errno.EIO, f"the trace could not be written: {type(error).__name__}: {error}")
 
 
 def _gap(row: Row) -> Row:

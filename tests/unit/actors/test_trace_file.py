@@ -406,6 +406,20 @@ def test_a_reader_knows_whether_the_run_goes_on(tmp_path: Path) -> None:
     assert trace.now_s == trace.end_s
 
 
+def test_a_trace_that_another_system_writes_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    file = TraceFile(path, bytes_max=64 * 1024)
+    with pytest.raises(OSError, match="is being written by another system"):
+        TraceFile(path)
+    while not parts_of(path):
+        file.write_rows([tuple(event) for event in events_of(64)])
+    with pytest.raises(OSError, match="is being written by another system"):
+        TraceFile(path)
+    file.close()
+    assert not Trace.open(path).damage
+    TraceFile(path).close()
+
+
 def test_a_clock_that_is_no_real_one_has_no_now(tmp_path: Path) -> None:
     file = TraceFile(tmp_path / "trace")
     file.write_rows([tuple(event) for event in events_of(3)])

@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import math
 import threading
+from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,12 +17,11 @@ from hypothesis import strategies as st
 from actors.tracing import EVENT_KINDS, Trace, TraceFile, TraceOptions, Tracer
 from actors.tracing.options import LEVELS
 from actors.tracing.rows import FREQUENT, expand_all
-from actors.tracing.selecting import Selection
+from actors.tracing.selecting import SETTLED_MAX, Selection
 from tests.helpers.trace_rows import row_strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
     from actors.tracing.rows import Row
 
@@ -29,19 +31,30 @@ LIMIT_S = 20
 class Rows:
     """Takes rows; from a certain batch on it fails, or waits."""
 
-    def __init__(self, *, fails_at: int = 1_000_000, gate: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        fails_at: int = 1_000_000,
+        gate: threading.Event | None = None,
+        error: Exception | None = None,
+    ) -> None:
         self.batches: list[list[Row]] = []
         self.threads: set[str] = set()
         self.closed = 0
         self.written = threading.Event()
         self._fails_at = fails_at
         self._gate = gate
+        self._error = error
+        self.failed = threading.Event()
 
     def write_rows(self, rows: Sequence[Row]) -> None:
         if self._gate is not None:
             assert self._gate.wait(LIMIT_S)
         if len(self.batches) >= self._fails_at:
             raise OSError(errno.ENOSPC, "No space left on device")
+        if self._error is not None:
+            self.failed.set()
+            raise self._error
         self.threads.add(threading.current_thread().name)
         self.batches.append(list(rows))
         self.written.set()
@@ -104,6 +117,82 @@ def test_a_disk_that_fails_is_given_up_and_told_at_the_end() -> None:
         tracer.close()
     tracer.close()
     assert [event.msg_id for event in tracer.events()] == [0, 1, 2]
+
+
+class _Meanwhile(deque[Any]):
+    """Rows not written yet; `act` happens while the thread takes the first, or the loop looks at the last."""
+
+    act: Callable[[], object] | None = None
+
+    def popleft(self) -> Any:
+        row = super().popleft()
+        self._once()
+        return row
+
+    def __getitem__(self, index: Any) -> Any:
+        row = super().__getitem__(index)
+        self._once()
+        return row
+
+    def _once(self) -> None:
+        act, self.act = self.act, None
+        if act is not None:
+            act()
+
+
+@pytest.mark.parametrize("pack", [None, lambda _: b""])
+def test_a_row_that_is_taken_back_while_others_are_written_loses_none_of_them(pack: Any) -> None:
+    rows = Rows()
+    tracer = Tracer(lambda: 0.0, file=rows, options=TraceOptions(flush_s=1000.0), pack=pack)
+    for number in range(3):
+        tracer.emit("send", "/a", msg_id=number)
+    tracer._fresh = fresh = _Meanwhile(tracer._fresh)
+    fresh.act = fresh.pop
+    tracer.flush()
+    assert rows.numbers == [0, 1]
+    tracer.close()
+
+
+def test_what_another_thread_tells_is_not_taken_back_for_a_row_of_the_loop() -> None:
+    tracer = Tracer(lambda: 0.0, file=Rows(), options=TraceOptions(flush_s=1000.0))
+    row = (0.0, "take", "/a", 1, 7, 0, "outside", "note", "idle", 8, 1.0)
+    tracer._fresh = fresh = _Meanwhile([row])
+    tracer._keep = tracer._route()
+    fresh.act = lambda: tracer.emit("dump", "outside")
+    assert not tracer._take_back(row)
+    assert [event.kind for event in tracer.events()] == ["receive", "dump"]
+    tracer.close()
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "name"), [(np.float32(0.5), "job"), ("soon", 3), (None, Path("job")), (2, "\ud800")]
+)
+def test_a_value_that_has_no_place_in_a_file_costs_nothing_else(
+    tmp_path: Path, limit_s: Any, name: Any
+) -> None:
+    path = tmp_path / "trace"
+    tracer = Tracer(lambda: 1.0, file=TraceFile(path), options=TraceOptions(flush_s=1000.0))
+    tracer.emit("send", "/a", msg_id=1)
+    tracer.emit("job", "/a", wait_id=1 << 70, limit_s=limit_s, type_=name)
+    tracer.flush()
+    tracer.emit("send", "/a", msg_id=2)
+    tracer.close()
+    trace = Trace.open(path)
+    assert [event.msg_id for event in trace] == [1, 0, 2]
+    assert not trace.damage
+    odd = list(trace)[1]
+    assert odd.limit_s == (0.0 if limit_s in {None, "soon"} else limit_s)
+    assert odd.type == {3: "3", Path("job"): "job", "\ud800": "\\ud800"}.get(name, name)
+
+
+def test_a_fault_of_the_file_is_told_at_the_end_and_ends_no_thread_without_a_word() -> None:
+    rows = Rows(error=KeyError("no such row"))
+    tracer = Tracer(lambda: 0.0, file=rows, options=TraceOptions(flush_s=0.01))
+    tracer.emit("send", "/a", msg_id=1)
+    assert rows.failed.wait(LIMIT_S)
+    with pytest.raises(OSError, match="could not be written: KeyError: 'no such row'"):
+        tracer.close()
+    assert rows.closed == 1
 
 
 def test_a_disk_that_does_not_answer_holds_nobody_up_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +297,7 @@ def test_a_sample_has_whole_trees_of_messages_and_about_its_share() -> None:
         assert found in (rows, dead), "all of it or nothing but what went wrong"
         kept += found == rows
     assert 400 < kept < 600
-    assert not selection._muted, "nothing is remembered of what is over"
+    assert len(selection._muted) <= SETTLED_MAX < 5 * (2000 - kept), "what is over is forgotten"
 
 
 @pytest.mark.parametrize(("sample", "kept"), [(0.0, 0), (1.0, 200)])
