@@ -10,7 +10,7 @@ __all__ = ["EVENT_KINDS", "TraceEvent", "TraceQueryError"]
 
 EVENT_KINDS: Final = {
     "send": "a message was admitted to a mailbox",
-    "receive": "a handler began with it",
+    "receive": "a handler began with it, or code outside the tree has taken it from its receiver",
     "done": "that handler returned, or was ended",
     "error": "a handler raised, or the actor refused what it was asked; the detail has the text",
     "reply": "an answer reached whoever asked",
@@ -55,7 +55,7 @@ class TraceEvent(NamedTuple):
         state: of the actor's lifecycle then, as in `running(3)`; empty outside the tree.
         size: bytes of the message or answer, arrays included; 0 for anything else.
         wait_id: the wait that it begins, ends or belongs to, 0 for none. The wait of an ask has the number
-            of its message.
+            of its message, and is about it: so `msg_id` is the same, which is 0 for any other wait.
         limit_s: seconds that were given: to a wait, or to the handler of a message; 0 for no such thing.
         payload: the message, the answer or the arguments, if the trace was asked to keep them.
     """

@@ -261,6 +261,42 @@ async def test_refusals_tell_how_the_recipient_stands() -> None:
         assert re.fullmatch(r"/full handles message \d+ \(cast\.sleep\) since 1\.0 s, 1 queued", notes[0])
 
 
+@virtual
+async def test_what_made_room_for_another_tells_for_whom_it_waited() -> None:
+    async with ActorSystem() as system:
+        full = await system.spawn(Performer, name="full", capacity=1, overflow=Overflow.DROP_OLDEST)
+        first = asyncio.ensure_future(system.ask(full, Sleep(10.0), timeout_s=60.0))
+        await asyncio.sleep(1.0)
+        oldest = asyncio.ensure_future(system.ask(full, Echo(), timeout_s=60.0))
+        await asyncio.sleep(1.0)
+        system.tell(full, Note())
+        dropped, notes = await raised(oldest)
+        await first
+    assert isinstance(dropped, MailboxFull)
+    assert re.fullmatch(r"/full handles message \d+ \(cast\.sleep\) since 2\.0 s, \d queued", notes[0])
+
+
+@virtual
+async def test_whoever_waits_for_an_epoch_of_one_that_is_gone_hears_how_it_ended() -> None:
+    async with ActorSystem() as system:
+        gone = await system.spawn(Performer, name="gone")
+        await raised(system.ask(gone, Fail(), timeout_s=1.0))
+        await asyncio.sleep(1.0)
+        down, notes = await raised(system.wait_epoch(gone, 1))
+        clings = await system.spawn(Performer, name="clings")
+        clinging = asyncio.ensure_future(raised(system.ask(clings, Cling(), timeout_s=9.0)))
+        await asyncio.sleep(1.0)
+        stopping = asyncio.ensure_future(system.stop(clings, timeout_s=5.0))
+        await asyncio.sleep(0.5)
+        late, late_notes = await raised(system.wait_epoch(clings, 1))
+        await asyncio.wait([stopping, clinging])
+    assert isinstance(down, ActorDown)
+    assert "ValueError" in down.reason
+    assert notes[0].startswith("/gone (Performer) ended in life 1: ")
+    assert isinstance(late, ActorDown)
+    assert re.fullmatch(r"/clings handles message \d+ \(cast\.cling\) since 1\.5 s, \d queued", late_notes[0])
+
+
 async def _told(system: ActorSystem, ref: ActorRef[Any]) -> tuple[Exception, list[str]]:
     async def tell() -> None:
         system.tell(ref, Note())
@@ -320,11 +356,16 @@ async def test_waiting_where_one_must_not_tells_at_which_message() -> None:
         async def echo(self, msg: Echo, ctx: Context) -> Note:
             return await system.ask(ctx.self_ref, Note(), timeout_s=1.0)
 
-    async with ActorSystem() as system:
+    async with ActorSystem(trace=True) as system:
         ref = await system.spawn(Impatient, name="impatient")
         error, notes = await raised(system.ask(ref, Echo(), timeout_s=1.0))
         receiver = system.receiver()
         _, nothing = await raised(receiver.receive(timeout_s=2.0))
+        assert system.tracer is not None
+        refusals = [event for event in system.tracer.events() if event.kind == "refuse"]
+    assert [(event.actor, event.detail.partition(":")[0]) for event in refusals] == [
+        ("/impatient", "InsideTree")
+    ]
     assert isinstance(error, AskFailed)
     assert re.fullmatch(r"/impatient handles message \d+ \(cast\.echo\) since 0\.0 s, 0 queued", notes[0])
     assert nothing == [f"outside waits for {receiver.ref.path} (a message) since 2.0 s"]

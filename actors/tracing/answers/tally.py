@@ -180,7 +180,7 @@ class Tally:
         message.sent += 1
         message.bytes_total += size
         message.bytes_max = max(message.bytes_max, size)
-        if to[:1] == "/":  # what code outside the tree receives leaves no trace
+        if to[:1] == "/":  # code outside the tree reads when it likes, or never
             queue = self.queues.get(to) or self._first_to(to)
             queue.length += 1
             self._on_their_way[msg_id] = time_s, queue
