@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.errors import ActorError, ProtocolError
+from actors.living.picture import FORMAT
 from actors.living.place import socket_of
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ __all__ = ["ANSWER_BYTES_MAX", "NotServed", "fetch_picture"]
 
 ANSWER_BYTES_MAX: Final = 1 << 26
 _PART_BYTES: Final = 1 << 16
+_FORMAT_CHARS_MAX: Final = 40
 
 
 class NotServed(ActorError, ConnectionError):
@@ -33,7 +35,7 @@ def fetch_picture(path: Path | str, *, ask: str = "picture", timeout_s: float = 
 
     Raises:
         NotServed: nobody does, or it has ended meanwhile.
-        ProtocolError: the answer is no picture.
+        ProtocolError: the answer is no picture, or one of another version.
         TimeoutError: it did not answer in time.
     """
     until_s = time.monotonic() + timeout_s
@@ -49,7 +51,13 @@ def fetch_picture(path: Path | str, *, ask: str = "picture", timeout_s: float = 
             raise TimeoutError(f"whoever serves {path} did not answer within {timeout_s:g} s") from None
         except OSError as error:
             raise NotServed(f"nobody serves {path}: {error.strerror or error}") from None
-    return _object(line, path)
+    found = _object(line, path)
+    if ask == "picture" and found.get("format") != FORMAT:
+        said = str(found.get("format"))[:_FORMAT_CHARS_MAX]
+        raise ProtocolError(
+            f"what serves {path} is of another version: its picture is {said!r}, not {FORMAT!r}"
+        )
+    return found
 
 
 def _line(connection: socket.socket, until_s: float) -> bytes:

@@ -69,6 +69,8 @@ def _first(run: Path) -> dict[str, Any]:
             f"no living training in {run}: it has ended, or has not begun yet; "
             "name the folder that is its --out"
         ) from None
+    except TimeoutError as error:
+        raise RunFolderError(f"{error}: its process may be stopped (kill -CONT PID lets it go on)") from None
     except ProtocolError as error:
         raise RunFolderError(str(error)) from error
 

@@ -274,6 +274,8 @@ async def test_a_picture_that_fails_is_an_error_and_the_next_may_work(
         (b"no json\n", "something else than JSON"),
         (b"[1]\n", "something else than an object"),
         (b'{"a": 1}', "cut off"),
+        (b'{"a": 1}\n', "of another version: its picture is 'None'"),
+        (b'{"format": "actors-picture-9"}\n', "another version.*actors-picture-9"),
     ],
 )
 async def test_an_answer_that_is_no_picture_is_an_error(tmp_path: Path, said: bytes, text: str) -> None:

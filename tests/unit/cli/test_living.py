@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import logging
 import signal
+import socket
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from actors import ActorSystem
+from actors.living.place import socket_of
 from crystalline.cli import living
 from crystalline.cli.app import run
 from crystalline.cli.living import dump_signal_of, looked_at, mind, start_log
-from crystalline.errors import SettingError
+from crystalline.cli.top import top
+from crystalline.errors import RunFolderError, SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,3 +120,14 @@ def test_top_says_where_nothing_lives(
     assert run(["top", str(tmp_path), *options]) == 2
     seen = capsys.readouterr()
     assert (seen.out, seen.err.startswith(f"error: no living training in {tmp_path}: ")) == ("", True)
+
+
+def test_of_a_process_that_does_not_answer_it_is_said_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crystalline.cli.top._ANSWER_S", 0.05)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(socket_of(tmp_path)))
+        listener.listen()
+        with pytest.raises(RunFolderError, match=r"did not answer within 0\.05 s: .*kill -CONT"):
+            top(tmp_path, once=True)
