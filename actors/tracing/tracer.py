@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import itertools
@@ -123,6 +124,7 @@ class Tracer:
             )
             with contextlib.suppress(RuntimeError):  # no thread to be had: all is written at the end
                 self._thread.start()
+            atexit.register(self._leave)
 
     # What happens often
 
@@ -304,6 +306,13 @@ class Tracer:
         """Called in the thread: write what has come until the end."""
         while not self._stop.wait(flush_s):
             self.flush()
+        self.flush()
+
+    def _leave(self) -> None:
+        """The interpreter ends, or the trace does: have the thread write what is left."""
+        self._stop.set()
+        if self._thread is not None and self._thread.is_alive():
+            self._thread.join(CLOSE_S)
 
     def flush(self) -> None:
         """Write to the file what is not written yet, now. Safe in any thread; never raises `OSError`."""
@@ -385,9 +394,8 @@ class Tracer:
         """
         sink: Sink | RowSink | None = self._sink or self._lost
         if self._thread is not None:
-            self._stop.set()
-            if self._thread.is_alive():
-                self._thread.join(CLOSE_S)
+            atexit.unregister(self._leave)
+            self._leave()
             if self._thread.is_alive():
                 self._thread = self._file = None
                 self._fresh = self._ring

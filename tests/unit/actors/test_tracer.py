@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import math
+import subprocess
+import sys
 import threading
 from collections import deque
 from pathlib import Path
@@ -193,6 +195,20 @@ def test_a_fault_of_the_file_is_told_at_the_end_and_ends_no_thread_without_a_wor
     with pytest.raises(OSError, match="could not be written: KeyError: 'no such row'"):
         tracer.close()
     assert rows.closed == 1
+
+
+def test_a_program_that_ends_without_closing_it_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    program = (
+        "import sys; from pathlib import Path; from actors.tracing import TraceFile, TraceOptions, Tracer\n"
+        "file = TraceFile(Path(sys.argv[1]))\n"
+        "tracer = Tracer(lambda: 1.0, file=file, options=TraceOptions(flush_s=1000.0))\n"
+        "for number in range(5000): tracer.emit('send', '/a', msg_id=number)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, path], check=True, timeout=LIMIT_S)
+    trace = Trace.open(path)
+    assert [event.msg_id for event in trace] == list(range(5000))
+    assert not trace.complete
 
 
 def test_a_disk_that_does_not_answer_holds_nobody_up_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
