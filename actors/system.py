@@ -382,6 +382,7 @@ class ActorSystem:
             end.cancel()
             try:
                 _abandon(tops, "shutdown, cut short")  # some are left only when this was cancelled
+                self._end_waits()
                 await self._let_strays_unwind()
             finally:
                 report = self._conclude(self._closing_since_s)
@@ -400,12 +401,18 @@ class ActorSystem:
             job.cancel()
 
     async def _let_strays_unwind(self) -> None:
-        """Give tasks that were just cancelled the few turns of the loop that obeying takes."""
+        """Give tasks that were just cancelled, and waits just ended, the few turns that this takes."""
         host = self._known()
         for _ in range(UNWIND_TURNS):
-            if all(task.done() for task in host.strays) or not host.loop.is_running():
+            unwound = all(task.done() for task in host.strays) and not any(host.waits)
+            if unwound or not host.loop.is_running():
                 return
             await asyncio.sleep(0)
+
+    def _end_waits(self) -> None:
+        """End what code outside the tree still waits for; the trace is to see it go on."""
+        for wait in self._known().waits:
+            wait.fail(SystemClosed(f"{wait}: the actor system was shut down"))
 
     def _conclude(self, begun_s: float) -> ShutdownReport:
         """Close what the actors shared and make the report, once."""
@@ -426,9 +433,7 @@ class ActorSystem:
         for recipient in list(host.delivery.recipients.values()):
             if isinstance(recipient, Receiver):
                 recipient.close()
-        for wait in host.waits:
-            wait.fail(SystemClosed(f"{wait}: the actor system was shut down"))
-            host.waits.close(wait)  # while there is a trace to say so
+        self._end_waits()
         host.deadlines.close()
         if host.tracer is not None:
             host.tracer.close()

@@ -182,6 +182,8 @@ class _Lives:
         life.told[event.detail] += 1
 
     def _receive(self, event: TraceEvent) -> Iterator[str]:
+        if event.actor.startswith(OUTSIDE):  # code outside the tree has no lives
+            return
         life = self._alive(event.actor)
         if life is None:
             yield f"{event.actor} handles message {event.msg_id}, and is not alive"
