@@ -14,6 +14,7 @@ import msgpack
 from actors.errors import ProtocolError
 from actors.tracing.blocks import DATA_BYTES_MAX, INDEX_ENTRIES_MAX, FileBlock, unpack_block
 from actors.tracing.file import END, FORMAT, is_written_to, parts_of
+from actors.tracing.options import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Block", "Trace", "read_trace"]
 
 READ_BYTES: Final = 1 << 20
+ALL: Final = "messages"
 MEMORY_BLOCK_EVENTS: Final = 1024
 # A question looks into the same few blocks again and again.
 RECENT_BLOCKS: Final = 16
@@ -99,6 +101,8 @@ class Trace:
             or that goes on.
         live: whether the run goes on: somebody on this machine wrote to the file when it was opened.
         wall_s: Unix time at which the clock of the events showed 0; 0 when that is not known.
+        level: what was recorded, as of `TraceOptions`; everything when that is not known.
+        sample: the same.
     """
 
     def __init__(
@@ -112,6 +116,8 @@ class Trace:
         live: bool = False,
         wall_s: float = 0.0,
         now_s: float = -math.inf,
+        level: str = ALL,
+        sample: float = 1.0,
     ) -> None:
         self._blocks = [block for block in blocks if block.count]
         self._recent: OrderedDict[int, Sequence[TraceEvent]] = OrderedDict()
@@ -121,6 +127,8 @@ class Trace:
         self.complete = complete
         self.live = live
         self.wall_s = wall_s
+        self.level = level
+        self.sample = sample
         self._now_s = now_s
 
     @classmethod
@@ -151,6 +159,8 @@ class Trace:
             live=live,
             wall_s=wall_s,
             now_s=time.time() - wall_s if live and wall_s else -math.inf,
+            level=parts[0].level,
+            sample=parts[0].sample,
         )
 
     @classmethod
@@ -187,6 +197,11 @@ class Trace:
     def end_s(self) -> float:
         """Time of the last event, 0 without any."""
         return self._blocks[-1].span_s[1] if self._blocks else 0.0
+
+    @property
+    def partial(self) -> bool:
+        """Whether not everything was recorded, because that was not asked for."""
+        return self.level != ALL or self.sample < 1
 
     @property
     def now_s(self) -> float:
@@ -267,6 +282,9 @@ class _Part:
         self.number = number
         wall_s = head.get("wall_s", 0.0)
         self.wall_s = float(wall_s) if type(wall_s) in {float, int} else 0.0
+        level, sample = head.get("level"), head.get("sample")
+        self.level = level if isinstance(level, str) and level in LEVELS else ALL
+        self.sample = float(sample) if type(sample) in {float, int} and 0 <= sample <= 1 else 1.0
         self.blocks: list[FileBlock] = []
         self.ended = False
         self.damage = ""

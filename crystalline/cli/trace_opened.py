@@ -92,6 +92,10 @@ def _notes(opened: Iterable[tuple[Path, Trace]]) -> Iterator[str]:
         elif not trace.complete:
             how = "goes on" if trace.live else "was killed, or goes on elsewhere"
             yield f"note: {path} lacks the end of the run: its process {how}{_age(trace)}"
+        if trace.partial:
+            only = f"the level {trace.level}" if trace.level != "messages" else ""
+            share = f"{trace.sample:.3g} of what came from outside" if trace.sample < 1 else ""
+            yield f"note: {path} was told to keep only {' and '.join(filter(None, (only, share)))}"
         if trace.rotated:
             yield f"note: {path} has a gap behind its beginning: what was there was removed to save room"
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from actors.tracing.events import TraceEvent
     from actors.tracing.reading import Trace
 
-__all__ = ["SOON_S", "Evidence", "Message", "Moment", "failed"]
+__all__ = ["LOOKS_MAX", "SOON_S", "Evidence", "Message", "Moment", "failed"]
 
 LOOKS_MAX: Final = 30_000
 OWN_LOOKS_MAX: Final = 100_000

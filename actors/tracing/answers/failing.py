@@ -12,7 +12,7 @@ from actors.tracing.answers.waiting import held_loop
 from actors.tracing.answers.words import clipped, message_name
 
 if TYPE_CHECKING:
-    from actors.tracing.answers.evidence import Evidence
+    from actors.tracing.answers.evidence import Evidence, Message
     from actors.tracing.events import TraceEvent
 
 __all__ = [
@@ -202,6 +202,14 @@ def explain_shown(evidence: Evidence, below: Below) -> Link:
         )
     if not message.known:
         return Link(f"{event.actor} {event.kind}: {clipped(event.detail)}", "unknown", event.actor, event)
+    waited = message.wait or message.wait_end
+    if not message.receiver and waited is not None:  # the number of a wait that is for no message
+        what = f"wait {message.number}: {waited.actor} waited for {waited.type}, without trouble"
+        return Link(what, "well", event.actor, event)
+    return _went_well(event, message)
+
+
+def _went_well(event: TraceEvent, message: Message) -> Link:
     name = f"{message_name(message.number, message.tag)} from {message.sender} to {message.receiver}"
     ended = message.done or message.reply
     if ended is None or message.receive is None:

@@ -50,10 +50,14 @@ def test_the_tree_goes_from_who_nobody_waits_for_down_to_the_job() -> None:
         "/a/b has waited for it for 8.00 s (its result); 4 waits are open",
         "outside waits for /a (reply to ask) for 10.0 s, 20.0 s left",
         "  /a waits for /a/b (reply to ask) for 9.00 s, 21.0 s left",
-        "    /a/b waits for job grind (its result) for 8.00 s, 1.00 s left: "
-        "it is at work for /a/b since 8.00 s",
-        "  /a waits for /a/c (reply to ask) for 9.00 s, 21.0 s left: "
-        "it is handling message 3 (ask) since 8.50 s",
+        (
+            "    /a/b waits for job grind (its result) for 8.00 s, 1.00 s left: "
+            "it is at work for /a/b since 8.00 s"
+        ),
+        (
+            "  /a waits for /a/c (reply to ask) for 9.00 s, 21.0 s left: "
+            "it is handling message 3 (ask) since 8.50 s"
+        ),
     ]
     assert answer.holder is not None
     assert answer.holder.target == "job grind"

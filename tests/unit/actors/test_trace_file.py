@@ -424,3 +424,12 @@ def test_the_part_that_is_written_to_tells_whether_the_run_goes_on(tmp_path: Pat
     assert not is_written_to(path)
     file.close()
     assert not Trace.open(path).live
+
+
+def test_a_reader_knows_what_was_to_be_kept(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    TraceFile(path).close()
+    assert not Trace.open(path).partial
+    TraceFile(path, level="waits", sample=0.25).close()
+    trace = Trace.open(path)
+    assert (trace.level, trace.sample, trace.partial) == ("waits", 0.25, True)

@@ -84,6 +84,11 @@ def test_what_is_asked_in_vain_is_the_users_mistake(file: Path) -> None:
             Trace([], complete=False, live=True),
             ["note: FILE lacks the end of the run: its process goes on"],
         ),
+        (Trace([], sample=0.25), ["note: FILE was told to keep only 0.25 of what came from outside"]),
+        (
+            Trace([], level="waits", sample=0.5),
+            ["note: FILE was told to keep only the level waits and 0.5 of what came from outside"],
+        ),
         (
             Trace([], rotated=True),
             ["note: FILE has a gap behind its beginning: what was there was removed to save room"],
