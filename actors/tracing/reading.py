@@ -17,7 +17,7 @@ from actors.tracing.file import END, FORMAT, is_written_to, parts_of
 from actors.tracing.options import LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from actors.tracing.events import TraceEvent
 
@@ -103,6 +103,8 @@ class Trace:
         wall_s: Unix time at which the clock of the events showed 0; 0 when that is not known.
         level: what was recorded, as of `TraceOptions`; everything when that is not known.
         sample: the same.
+        on_read: is called with the part of the blocks that was read, from 0 to 1, when another one is; with 0
+            when some are read again.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class Trace:
     ) -> None:
         self._blocks = [block for block in blocks if block.count]
         self._recent: OrderedDict[int, Sequence[TraceEvent]] = OrderedDict()
+        self._reads = 0
         self.damage = damage
         self.cut_off = cut_off
         self.rotated = rotated
@@ -129,6 +132,7 @@ class Trace:
         self.wall_s = wall_s
         self.level = level
         self.sample = sample
+        self.on_read: Callable[[float], object] | None = None
         self._now_s = now_s
 
     @classmethod
@@ -181,6 +185,7 @@ class Trace:
     def __iter__(self) -> Iterator[TraceEvent]:
         """All events, oldest first."""
         for block in self._blocks:
+            self._tell()
             yield from block.events()
 
     @property
@@ -267,11 +272,17 @@ class Trace:
         """The events of a block, kept for a while."""
         events = self._recent.pop(index, None)
         if events is None:
+            self._tell()
             events = self._blocks[index].events()
         self._recent[index] = events
         if len(self._recent) > RECENT_BLOCKS:
             self._recent.popitem(last=False)
         return events
+
+    def _tell(self) -> None:
+        self._reads += 1
+        if self.on_read is not None:
+            self.on_read(self._reads / len(self._blocks) if self._reads <= len(self._blocks) else 0.0)
 
 
 class _Part:

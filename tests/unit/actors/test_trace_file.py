@@ -433,3 +433,17 @@ def test_a_reader_knows_what_was_to_be_kept(tmp_path: Path) -> None:
     TraceFile(path, level="waits", sample=0.25).close()
     trace = Trace.open(path)
     assert (trace.level, trace.sample, trace.partial) == ("waits", 0.25, True)
+
+
+def test_whoever_wants_is_told_how_much_was_read(tmp_path: Path) -> None:
+    file = TraceFile(tmp_path / "trace")
+    for _ in range(4):
+        file.write_rows([tuple(event) for event in events_of(3)])
+    file.close()
+    trace = Trace.open(tmp_path / "trace")
+    parts: list[float] = []
+    trace.on_read = parts.append
+    assert len(list(trace)) == 12
+    assert parts == [0.25, 0.5, 0.75, 1.0]
+    list(trace)
+    assert parts[4:] == [0.0] * 4, "how much is left is not known when it is read again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -149,3 +150,11 @@ def test_whose_error_it_is_when_one_file_is_made_of_another(tmp_path: Path) -> N
         pass
     with pytest.raises(FileNotFoundError, match="source"), replacing(tmp_path / "out"):
         (tmp_path / "source").read_bytes()
+
+
+def test_meanwhile_no_garbage_is_looked_for(file: Path) -> None:
+    assert gc.isenabled()
+    with pytest.raises(InputError), reading(file):
+        assert not gc.isenabled()
+        raise TraceQueryError("there is no such thing")
+    assert gc.isenabled()
