@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from actors.tracing.events import TraceEvent
 
-__all__ = ["Block", "Trace", "read_trace"]
+__all__ = ["ALL", "Block", "Trace", "read_trace"]
 
 READ_BYTES: Final = 1 << 20
 ALL: Final = "messages"
@@ -295,7 +295,8 @@ class _Part:
         self.wall_s = float(wall_s) if type(wall_s) in {float, int} else 0.0
         level, sample = head.get("level"), head.get("sample")
         self.level = level if isinstance(level, str) and level in LEVELS else ALL
-        self.sample = float(sample) if type(sample) in {float, int} and 0 <= sample <= 1 else 1.0
+        known = isinstance(sample, float | int) and 0 <= sample <= 1
+        self.sample = float(sample) if known and sample is not None else 1.0
         self.blocks: list[FileBlock] = []
         self.ended = False
         self.damage = ""

@@ -215,7 +215,7 @@ class Evidence:
         if wait is not None:
             return wait
         for event in self.before(Moment.of(wait_end), (wait_end.actor,), ("wait",)):
-            if event.type == wait_end.type:
+            if event.type == wait_end.type and event.wait_id in {0, wait_end.wait_id}:
                 return event
         return None
 

@@ -138,7 +138,7 @@ def explain_drop(evidence: Evidence, below: Below) -> Link:
     """A dead letter."""
     drop = below.proof
     message = evidence.message(drop.msg_id)
-    receiver = message.receiver
+    receiver = message.receiver or (drop.actor if drop.detail.startswith("handler ended") else "")
     name = message_name(drop.msg_id, message.tag or drop.type)
     at = Moment.of(drop)
     cause: Below | None = None
@@ -149,10 +149,15 @@ def explain_drop(evidence: Evidence, below: Below) -> Link:
         cause = Below.of(ended) if ended is not None else None
     elif message.wait_end is not None and failed(message.wait_end):
         return through(Below.of(message.wait_end))
-    elif drop.detail in {"mailbox full", "dropped as the oldest", "handler ended: its deadline passed"}:
+    elif receiver and drop.detail in {
+        "mailbox full",
+        "dropped as the oldest",
+        "handler ended: its deadline passed",
+    }:
         cause = Below("doing", at, receiver, drop, drop.msg_id)
     to = f" to {receiver}" if receiver and receiver not in drop.detail else ""
-    text = f"{name} from {message.sender or drop.actor}{to} was lost: {drop.detail}"
+    sender = message.sender or (drop.actor if drop.actor != receiver else "")
+    text = f"{name}{f' from {sender}' if sender else ''}{to} was lost: {drop.detail}"
     kind = "full" if "full" in drop.detail or "oldest" in drop.detail else "dropped"
     return Link(text, kind, drop.actor, drop, drop.msg_id, drop.type, receiver=receiver, below=cause)
 

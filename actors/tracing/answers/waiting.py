@@ -12,6 +12,7 @@ from actors.tracing.answers.evidence import LOOKS_MAX, SOON_S, Moment, blocked_s
 from actors.tracing.answers.links import Below, Link, through
 from actors.tracing.answers.tables import duration
 from actors.tracing.answers.words import message_name
+from actors.tracing.reading import ALL
 
 if TYPE_CHECKING:
     from actors.tracing.answers.evidence import Evidence, Message
@@ -74,13 +75,16 @@ def _ask_end(evidence: Evidence, end: TraceEvent, message: Message) -> Link:
 def _other_wait(evidence: Evidence, end: TraceEvent, message: Message) -> Link:
     """A wait for a start, an end, an epoch, something foreign, or one of which the beginning is not known."""
     begin = message.wait or evidence.latest(Moment.of(end), end.actor, "wait")
-    begin = begin if begin is not None and begin.type == end.type else None
+    if begin is not None and not (begin.type == end.type and begin.wait_id in {0, end.wait_id}):
+        begin = None
     reason = begin.detail if begin is not None else "a wait"
     lasted_s = end.time_s - begin.time_s if begin is not None else 0.0
     limit_s = begin.limit_s if begin is not None else end.limit_s
     what = f"{end.actor} waited for {end.type} ({reason})"
     if end.detail == "Expired":
-        text, kind = f"{what} until its {duration(limit_s or lasted_s)} were over", "expired"
+        given_s = limit_s or lasted_s
+        its = f"its {duration(given_s)} were over" if given_s else "its time was over"
+        text, kind = f"{what} until {its}", "expired"
     elif end.detail == "given up":
         text, kind = f"{what} and gave up after {duration(lasted_s)}", "given_up"
     else:
@@ -194,7 +198,7 @@ def doing(evidence: Evidence, below: Below) -> Link:
         return through(Below.of(ended or last, kind="end"))
     unread = message.receive is None and message.known
     if last.kind == "done" or (last.kind == "start" and not evidence.open_waits(at, actor)):
-        return _idle(actor, at, last, message, unread=unread)
+        return _idle(evidence, actor, at, last, message, unread=unread)
     return _busy(evidence, below, last, unread=unread and last.msg_id != message.number)
 
 
@@ -249,10 +253,15 @@ def held_loop(event: TraceEvent) -> Link:
     return Link(text, "blocked", event.actor, event, lasted_s=blocked_s(event))
 
 
-def _idle(actor: str, at: Moment, last: TraceEvent, message: Message, *, unread: bool) -> Link:
+def _idle(
+    evidence: Evidence, actor: str, at: Moment, last: TraceEvent, message: Message, *, unread: bool
+) -> Link:
     idle = f"{actor} had been idle for {duration(at.time_s - last.time_s)}"
     if last.kind == "start":
         idle += " since its start"
+    if evidence.trace.level != ALL:
+        what = f"what {actor} did then is not in the trace, which has only the level {evidence.trace.level}"
+        return Link(what, "unknown", actor)
     if unread:
         idle += f", and had not read {message_name(message.number, message.tag)}"
     return Link(idle, "idle", actor, last, last.msg_id, last.type)

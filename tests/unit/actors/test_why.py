@@ -481,3 +481,26 @@ def test_tries_are_a_storm_while_the_latest_is_under_way() -> None:
         events += [ended(at_s + 0.09, "/a", "/a/b", "Expired", number, cause=1)] * (number < 21)
     events += [ended(2.15, "outside", "/a", "Expired", 1)]
     assert "a retry storm: /a sent ask to /a/b 20 times" in answer(events, "1")[1]
+
+
+def test_a_wait_of_which_only_the_end_was_recorded_is_not_taken_for_an_older_one() -> None:
+    events = [
+        event(0.0, "wait", "outside", "/a", "its start", wait_id=1, limit_s=30.0),
+        event(0.0, "start", "/a", "Able"),
+        event(0.1, "wait_end", "outside", "/a", "answered", wait_id=1),
+        event(5.0, "drop", "/a", "ask", "handler ended: its deadline passed", msg_id=2),
+        ended(5.0, "outside", "/a", "Expired", 2),
+    ]
+    trace = Trace(Trace.of(events)._blocks, level="waits")
+    unknown = "because what /a did then is not in the trace, which has only the level waits"
+    for symptom in ("outside", "Expired", "2"):
+        assert (
+            why(trace, symptom).sentence
+            == f"outside waited for /a (a wait) until its time was over {unknown}"
+        )
+    dropped = Trace(Trace.of(events[:-1])._blocks, level="lifecycle")
+    told = why(dropped, "/a")
+    assert told.sentence.startswith(
+        "message 2 (ask) to /a was lost: handler ended: its deadline passed because"
+    )
+    assert not told.asked
