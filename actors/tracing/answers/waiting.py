@@ -264,6 +264,8 @@ def _idle(
         return Link(what, "unknown", actor)
     if unread:
         idle += f", and had not read {message_name(message.number, message.tag)}"
+    if evidence.trace.sample < 1:
+        idle += ", as far as a sample of the messages tells"
     return Link(idle, "idle", actor, last, last.msg_id, last.type)
 
 
