@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 import tempfile
@@ -73,7 +74,9 @@ def html(file: File, *, out: Out, force: Force = False) -> None:
     One file with all that it needs: a row for each actor, messages as arrows, filters, a search; a click
     tells the story of what was clicked at.
     """
-    _export(file, out, tracing.write_html, "page", force=force)
+    # What is written to has another name until it is complete.
+    write = functools.partial(tracing.write_html, title=place_of(file).name)
+    _export(file, out, write, "page", force=force)
 
 
 def _export(

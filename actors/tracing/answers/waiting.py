@@ -8,9 +8,10 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from actors.tracing.answers.evidence import LOOKS_MAX, SOON_S, Moment, blocked_s, failed
+from actors.tracing.answers.evidence import LOOKS_MAX, SOON_S, Moment, failed
 from actors.tracing.answers.links import Below, Link, through
 from actors.tracing.answers.tables import duration
+from actors.tracing.answers.tally import blockage
 from actors.tracing.answers.words import message_name
 from actors.tracing.reading import ALL
 
@@ -249,8 +250,8 @@ def held_loop(event: TraceEvent) -> Link:
     """The event loop was blocked."""
     place = _PLACE.search(event.detail)
     where = f" at {place[1]}" if place is not None else ""
-    text = f"{event.actor} blocked the event loop for {duration(blocked_s(event))}{where}"
-    return Link(text, "blocked", event.actor, event, lasted_s=blocked_s(event))
+    text = f"{event.actor} blocked the event loop for {duration(blockage(event)[0])}{where}"
+    return Link(text, "blocked", event.actor, event, lasted_s=blockage(event)[0])
 
 
 def _idle(

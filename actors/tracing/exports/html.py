@@ -46,7 +46,7 @@ _SCRIPTS: Final = (
 )
 
 
-def write_html(trace: Trace, path: Path) -> None:
+def write_html(trace: Trace, path: Path, *, title: str = "") -> None:
     """Write a page that shows a trace: a timeline of every actor, arrows, search, and the story of anything.
 
     The page is one file that works without a network, which it is also forbidden to use. It shows a million
@@ -55,13 +55,14 @@ def write_html(trace: Trace, path: Path) -> None:
     Args:
         trace: what is to be shown.
         path: the file; it is replaced when the page is complete.
+        title: of the page, by default the name of the file without its ending.
 
     Raises:
         OSError: it cannot be written; what was there is still there.
         ProtocolError: the trace cannot be read.
     """
     tables = columns(spans(trace))
-    head = head_of(trace, tables, path.stem)
+    head = head_of(trace, tables, title or path.stem)
     style = _text("page.css")
     script = _script()
     page = _text("page.html")
