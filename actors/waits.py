@@ -233,7 +233,9 @@ class Wait:
 
     def on_deadline(self) -> None:
         """End it in `Expired`."""
-        self.fail(Expired(f"{self} and was given {self.deadline_s - self.since_s:.3g} s"))
+        # Not since when: a time on the loop's clock says little to whoever reads the error.
+        given = f"{self.deadline_s - self.since_s:.3g} s"
+        self.fail(Expired(f"{self.waiter} waited for {self.target} ({self.reason}) and was given {given}"))
 
     def succeed(self, value: Any) -> bool:
         """End it with a value; False when it had ended before."""

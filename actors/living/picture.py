@@ -7,7 +7,7 @@ The picture of a system, times in seconds from the moment it was taken, rounded 
     pid         of its process
     time        seconds since 1970
     loop        answers (bool), silent_s, and when it does not answer: actor, place
-    statistics  as `ActorSystem.statistics`
+    statistics  as `ActorSystem.statistics`; open_waits are those that nothing has ended yet
     tree        the topmost actors
     waits       those that are open, the oldest first, `WAITS_MAX` at most
     jobs        those that actors wait for: actor, name, message, since_s, left_s, seen
@@ -48,7 +48,8 @@ def picture(system: ActorSystem) -> dict[str, Any]:
     """
     host = system.host
     now_s = host.loop.time()
-    waits, cells = list(host.waits), dict(host.cells)
+    # Of several asks at once an answered one stays listed until those before it have their answers too.
+    waits, cells = [wait for wait in host.waits if wait.open], dict(host.cells)
     budget = [ACTORS_MAX]
     tree = [_actor(cell, host.waits, now_s, budget) for cell in cells.values() if cell.parent is None]
     return {
@@ -57,7 +58,7 @@ def picture(system: ActorSystem) -> dict[str, Any]:
         "pid": os.getpid(),
         "time": round(time.time(), 3),
         "loop": {"answers": True, "silent_s": 0.0, "actor": "", "place": ""},
-        "statistics": system.statistics(),
+        "statistics": system.statistics() | {"open_waits": len(waits)},
         "tree": [node for node in tree if node is not None],
         "waits": [_wait(wait, now_s) for wait in waits[:WAITS_MAX]],
         "jobs": [
@@ -72,7 +73,7 @@ def _actor(cell: Cell, waits: WaitTable, now_s: float, budget: list[int]) -> dic
     if budget[0] <= 0:
         return None
     budget[0] -= 1
-    own = waits.of(cell.path)
+    own = [wait for wait in waits.of(cell.path) if wait.open]
     run = cell.run
     children = [_actor(child, waits, now_s, budget) for child in list(cell.children.values())]
     return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 import sys
 import tempfile
@@ -74,8 +73,10 @@ def html(file: File, *, out: Out, force: Force = False) -> None:
     One file with all that it needs: a row for each actor, messages as arrows, filters, a search; a click
     tells the story of what was clicked at.
     """
-    # What is written to has another name until it is complete.
-    write = functools.partial(tracing.write_html, title=place_of(file).name)
+
+    def write(trace: tracing.Trace, path: Path) -> None:
+        tracing.write_html(trace, path, title=place_of(file).name)
+
     _export(file, out, write, "page", force=force)
 
 

@@ -39,20 +39,22 @@ def place_of(path: Path) -> Path:
 
     Args:
         path: of a trace; or of a folder, such as a run's, which has one trace in it (`*.trace`), or beside it
-            and called as the folder is.
+            and called as the folder is. A run has no folder before its first checkpoint.
 
     Raises:
         InputError: there is none there, or there are several.
     """
+    beside = path.absolute().with_name(f"{path.absolute().name}{SUFFIX}")
     if path.is_dir():
         inside = sorted(each for each in path.glob(f"*{SUFFIX}") if each.is_file())
-        beside = path.absolute().with_name(f"{path.absolute().name}{SUFFIX}")
         found = inside or ([beside] if beside.is_file() else [])
         if not found:
             raise RunFolderError(f"{path} has no trace in it or beside it (*{SUFFIX}): {_REMEDY}")
         if len(found) > 1:
             raise RunFolderError(f"{path} has {len(found)} traces, such as {found[0]}: name one of them")
         return found[0]
+    if not path.exists() and beside.is_file():
+        return beside
     if not path.exists():
         raise InputError(f"{path} does not exist: {_REMEDY}")
     if not path.is_file():

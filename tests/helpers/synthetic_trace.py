@@ -247,7 +247,7 @@ class _Run:
             late = f"left behind after {JOB_S:.3f} s, progress: none, at work.py:120 in compute"
             made.add(ended_s, "wait_end", life, job, "Expired", cause=ask, state=state, wait=wait)
             made.add(ended_s, "job_end", life, phase.job, late, cause=ask, state=state, wait=wait)
-            text = f"{life[0]} waited for {job} (its result) since {begun_s:.3f} and was given {JOB_S:g} s"
+            text = f"{life[0]} waited for {job} (its result) and was given {JOB_S:g} s"
             return self.fail(index, ask, phase, ended_s, "Expired", text), False
         factor = self.slow.get(index, 1.0) * self.skewed.get(index, 1.0)
         worked_s = phase.job_s * self.random.lognormvariate(0.0, 0.2) * factor

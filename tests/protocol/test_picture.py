@@ -140,6 +140,33 @@ async def test_a_hook_is_named_as_one() -> None:
     assert (idle["phase"], idle["handles"]) == ("live", None)
 
 
+class Gatherer(Actor):
+    """Asks two at once, of whom the second one is quicker."""
+
+    async def on_start(self, ctx: Context) -> None:
+        self.below = [await ctx.spawn(Performer, name=name) for name in ("slow", "quick")]
+
+    @on(Echo)
+    async def echo(self, msg: Echo, ctx: Context) -> Note:
+        await ctx.ask_all(zip(self.below, (Sleep(30.0), Sleep(1.0)), strict=True), timeout_s=50.0)
+        return Note()
+
+
+@virtual
+async def test_nobody_waits_for_whoever_has_answered() -> None:
+    async with ActorSystem() as system:
+        gatherer = await system.spawn(Gatherer, name="gatherer")
+        asking = asyncio.ensure_future(system.ask(gatherer, Echo(), timeout_s=60.0))
+        await settle()
+        before = picture(system)
+        await asyncio.sleep(2.0)
+        taken = picture(system)
+        await asking
+    assert (found(before, "/gatherer")["waits"], found(taken, "/gatherer")["waits"]) == (2, 1)
+    assert [wait["target"] for wait in taken["waits"]] == ["/gatherer", "/gatherer/slow"]
+    assert taken["statistics"]["open_waits"] == 2
+
+
 @virtual
 async def test_it_is_bounded_and_says_what_it_leaves_out() -> None:
     async with ActorSystem() as system:

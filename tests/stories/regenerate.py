@@ -2,6 +2,7 @@
 
     python tests/stories/regenerate.py            writes the page
     python tests/stories/regenerate.py --check    compares, and fails where more than numbers differs
+    python tests/stories/regenerate.py --into DIR puts what the stories need into a folder, to follow by hand
 
 A story is what stands between `<!-- story: NAME -->` and `<!-- end -->`. Its `sh` blocks are run one after
 another in a folder of its own, in which the programs of this folder are, and a text to train on. Where a
@@ -36,7 +37,7 @@ STEP = re.compile(
 )
 # A number that belongs to a name, such as sphere-1, is not a number here.
 NUMBER = re.compile(
-    r"(?<![A-Za-z]-)(?<![A-Za-z\d.,])[-+]?\d[\d.,]*(e[-+]\d+)?(?: ?(?:µs|ms|s|KB|MB|KiB|MiB|B|%)\b)?%?"
+    r"(?<![A-Za-z]-)(?<![A-Za-z\d.,])[-+]?\d[\d.,]*(e[-+]\d+)?(?: ?(?:µs|ms|s|min|h|KB|MB|KiB|MiB|B|%)\b)?%?"
 )
 HASH = re.compile(r"\b[0-9a-f]{8,64}\b")
 
@@ -58,10 +59,7 @@ def run_story(body: str) -> str:
     commands = [found["command"] for found in STEP.finditer(body)]
     with tempfile.TemporaryDirectory(prefix="story-") as name:
         folder = Path(name)
-        for program in (*HERE.glob("*.py"), *HERE.glob("*.toml")):
-            if program != Path(__file__).resolve():
-                shutil.copy(program, folder)
-        (folder / "notes.txt").write_text(NOTES, encoding="utf-8")
+        put_props(folder)
         printed = iter(printed_by(commands, folder))
 
     def told_step(found: re.Match[str]) -> str:
@@ -71,6 +69,14 @@ def run_story(body: str) -> str:
         return f"```sh\n{found['command']}```\n\n```text\n{lines}```\n"
 
     return STEP.sub(told_step, body)
+
+
+def put_props(folder: Path) -> None:
+    """Put what the stories need into a folder: programs, sizes, and a text to train on."""
+    for program in (*HERE.glob("*.py"), *HERE.glob("*.toml")):
+        if program != Path(__file__).resolve():
+            shutil.copy(program, folder)
+    (folder / "notes.txt").write_text(NOTES, encoding="utf-8")
 
 
 def printed_by(commands: list[str], folder: Path) -> list[str]:
@@ -109,7 +115,12 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true", help="compare, and write nothing")
+    parser.add_argument("--into", type=Path, metavar="DIR", help="put what the stories need there, run none")
     wanted = parser.parse_args()
+    if wanted.into is not None:
+        wanted.into.mkdir(parents=True, exist_ok=True)
+        put_props(wanted.into)
+        return 0
     page = PAGE.read_text(encoding="utf-8")
     if not STORY.search(page):
         print(f"error: {PAGE} has no story", file=sys.stderr)

@@ -239,10 +239,19 @@ class Summary:
         )
         return [
             overview,
-            *(troubles(self) or ["nothing went wrong"]),
+            *(troubles(self) or [f"nothing went wrong{self._open()}"]),
             *(["the beginning of the run is not in the trace any more"] if self.rotated else []),
             *([f"the trace is damaged: {self.damage}"] if self.damage else []),
         ]
+
+    def _open(self) -> str:
+        """Nothing goes wrong in what hangs; but it does not end."""
+        if not self.waits_open:
+            return ""
+        one = self.waits_open == 1
+        verb, them = ("is", "it") if one else ("are", "them")
+        waits = counted(self.waits_open, "wait")
+        return f", but {waits} {verb} open at the end of the trace (`stuck` shows {them})"
 
     def _actor_table(self) -> list[str]:
         head = ("", "class", "lives", "handled", "queue", "at end", "busy", "waiting", "idle")

@@ -55,7 +55,7 @@ def write_html(trace: Trace, path: Path, *, title: str = "") -> None:
     Args:
         trace: what is to be shown.
         path: the file; it is replaced when the page is complete.
-        title: of the page, by default the name of the file without its ending.
+        title: what stands above the page, by default the name of the file without its ending.
 
     Raises:
         OSError: it cannot be written; what was there is still there.

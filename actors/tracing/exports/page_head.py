@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def head_of(trace: Trace, tables: Columns, title: str) -> dict[str, Any]:
         "title": title,
         "span_s": max(found.end_s - found.begin_s, 0.0),
         "empty": tables.text(""),
-        "summary": _summary(found, len(trace)),
+        "summary": _summary(found, len(trace), trace.wall_s),
         "warnings": _warnings(trace),
         "troubles": [
             {
@@ -77,14 +78,14 @@ def head_of(trace: Trace, tables: Columns, title: str) -> dict[str, Any]:
     }
 
 
-def _summary(found: Spans, events: int) -> list[tuple[str, str]]:
+def _summary(found: Spans, events: int, wall_s: float) -> list[tuple[str, str]]:
     marks: dict[str, int] = {}
     for mark in found.marks:
         marks[mark.kind] = marks.get(mark.kind, 0) + 1
     asks = sum(message.is_ask for message in found.messages)
     failed = sum(_failed(wait) for wait in found.waits)
     rows = {
-        "begins at": f"{found.begin_s:.6f} s of the loop's clock",
+        **_begin(found.begin_s, wall_s),
         "length": f"{found.end_s - found.begin_s:.6f} s",
         "events": f"{events:,}",
         "actors": f"{sum(name.startswith('/') for name in found.actors):,}",
@@ -99,6 +100,14 @@ def _summary(found: Spans, events: int) -> list[tuple[str, str]]:
         "loop blocked": f"{marks.get('blocked', 0):,}",
     }
     return list(rows.items())
+
+
+def _begin(begin_s: float, wall_s: float) -> dict[str, str]:
+    """When the run began: at what time of the day, where that is known, and on the clock of the events."""
+    clock = {"on the loop's clock": f"{begin_s:.6f} s"}
+    if not wall_s:
+        return clock
+    return {"begins at": f"{datetime.fromtimestamp(wall_s + begin_s, UTC):%Y-%m-%d %H:%M:%S} UTC"} | clock
 
 
 def _warnings(trace: Trace) -> list[str]:

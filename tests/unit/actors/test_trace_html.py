@@ -180,6 +180,21 @@ def test_the_policy_allows_this_script_this_style_and_nothing_else(tmp_path: Pat
     }
 
 
+def test_it_is_called_as_its_file_or_as_one_likes(tmp_path: Path) -> None:
+    assert page_of(synthetic_events(60), tmp_path).head["title"] == "page"
+    write_html(Trace.of([]), tmp_path / "page.html", title="mine.trace")
+    assert PageData(tmp_path / "page.html").head["title"] == "mine.trace"
+
+
+def test_it_says_when_the_run_began_where_that_is_known(tmp_path: Path) -> None:
+    events = [TraceEvent(5.0, "start", "/a", 1, 0, 0, "A", "")]
+    assert page_of(events, tmp_path).head["summary"][0] == ["on the loop's clock", "5.000000 s"]
+    trace = Trace.of(events)
+    trace.wall_s = 86400.0
+    write_html(trace, tmp_path / "page.html")
+    assert PageData(tmp_path / "page.html").head["summary"][0] == ["begins at", "1970-01-02 00:00:05 UTC"]
+
+
 def test_every_part_of_the_page_is_shipped_and_used() -> None:
     parts = {part.name for part in PAGE.iterdir()}
     assert parts == {"page.html", "page.css", *(f"{name}.js" for name in _SCRIPTS)}

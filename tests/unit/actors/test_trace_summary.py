@@ -118,7 +118,14 @@ def test_what_went_wrong_comes_before_the_tables_the_gravest_first() -> None:
 
 
 def test_a_run_without_troubles_says_so() -> None:
-    assert summarise(Trace.of(small_run())).lines()[1] == "nothing went wrong"
+    run = [*small_run(), outside(20, "wait_end", type="/a", detail="given up", wait_id=2)]
+    assert summarise(Trace.of(run)).lines()[1] == "nothing went wrong"
+
+
+def test_a_run_in_which_somebody_still_waits_says_so() -> None:
+    assert summarise(Trace.of(small_run())).lines()[1] == (
+        "nothing went wrong, but 1 wait is open at the end of the trace (`stuck` shows it)"
+    )
 
 
 def test_an_empty_trace() -> None:

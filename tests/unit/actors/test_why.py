@@ -161,8 +161,8 @@ def test_a_message_that_waits_behind_another_leads_to_what_holds_that_one_up() -
     ]
     assert sentence(events, "3") == (
         "message 3 (ask) from outside to /a expired after 5.00 s because /a had not read it, because it was "
-        "at message 1 (slow) for 6.00 s because it was waiting for foreign awaitable (the database), for "
-        "6.00 s"
+        "at message 1 (slow) for 6.00 s because it was "
+        "waiting for foreign awaitable (the database), for 6.00 s"
     )
 
 

@@ -43,6 +43,10 @@ def test_a_folder_stands_for_the_trace_in_it_or_beside_it(file: Path) -> None:
     assert place_of(run) == inside
 
 
+def test_a_run_without_a_folder_yet_stands_for_the_trace_beside_its_place(file: Path) -> None:
+    assert place_of(file.with_suffix("")) == file
+
+
 def test_a_folder_that_is_named_by_a_dot(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = file.with_suffix("")
     run.mkdir()
