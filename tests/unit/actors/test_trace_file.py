@@ -455,7 +455,8 @@ def test_whoever_wants_is_told_how_much_was_read(tmp_path: Path) -> None:
 def test_times_that_are_no_numbers_are_damage(tmp_path: Path, field: str, odd: float) -> None:
     file = TraceFile(tmp_path / "trace")
     one, two, three = events_of(3)
-    file.write_rows([tuple(one), tuple(two._replace(**{field: odd})), tuple(three)])
+    changed = two._replace(time_s=odd) if field == "time_s" else two._replace(limit_s=odd)
+    file.write_rows([tuple(one), tuple(changed), tuple(three)])
     file.close()
     with pytest.raises(ProtocolError, match="times that are no numbers"):
         list(Trace.open(tmp_path / "trace"))
