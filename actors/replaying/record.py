@@ -122,6 +122,8 @@ def life_of(trace: Trace, path: str, incarnation: int | None) -> LifeRecord:
     lives = [life for life in reader.lives if incarnation in {None, life.incarnation}]
     if lives:
         return lives[-1]
+    if not path.startswith("/"):
+        raise TraceQueryError(f"{path} is code outside the tree: only an actor can be replayed")
     if not reader.lives:
         raise TraceQueryError(
             f"the start of {path} is not in the trace, which begins later: only a whole life can be replayed"

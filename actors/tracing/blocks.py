@@ -12,6 +12,7 @@ is that before, the checksum is a crc32 of what stands in the file. What is read
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 from operator import itemgetter
@@ -86,10 +87,13 @@ class FileBlock:
         """The events, oldest first; read from the file.
 
         Raises:
-            ProtocolError: the file has changed since it was opened.
+            ProtocolError: the file has changed since it was opened, or was made by somebody else.
             OSError: it cannot be read.
         """
-        return expand_all(self.load())
+        events = expand_all(self.load())
+        if not math.isfinite(sum(event.time_s for event in events) + sum(event.limit_s for event in events)):
+            raise ProtocolError("a block of the trace has times that are no numbers")
+        return events
 
 
 def pack_block(packer: msgpack.Packer, rows: Sequence[Row]) -> bytes:
@@ -136,6 +140,8 @@ def unpack_block(value: object, load: Callable[[], bytes]) -> FileBlock:
         type(count) is int
         and count > 0
         and {type(begin_s), type(end_s)} <= {float, int}
+        and math.isfinite(begin_s)
+        and math.isfinite(end_s)
         and all(map(_are_texts, (actors, peers, kinds)))
         and all(map(_are_numbers, (messages, causes, waits)))
         and len(messages) == PAIR

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actors.tracing.events import TraceEvent
+    from actors.tracing.options import Level
     from actors.tracing.rows import Row
 
 __all__ = ["END", "FORMAT", "TraceFile", "is_trace", "is_written_to", "parts_of"]
@@ -46,6 +47,8 @@ class TraceFile:
         bytes_max: of all parts together.
         clock_s: what the clock of the events shows now, so that the time of day can be told; None when it
             is no clock of the real world.
+        level: what is kept, as of `TraceOptions`, for readers.
+        sample: the same.
 
     Raises:
         FileExistsError: it exists, and is no trace.
@@ -53,6 +56,7 @@ class TraceFile:
     """
 
     __slots__ = (
+        "_about",
         "_bytes_max",
         "_file",
         "_kept",
@@ -60,10 +64,17 @@ class TraceFile:
         "_part",
         "_path",
         "_pending",
-        "_wall_s",
     )
 
-    def __init__(self, path: Path, *, bytes_max: int = BYTES_MAX, clock_s: float | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        bytes_max: int = BYTES_MAX,
+        clock_s: float | None = None,
+        level: Level = "messages",
+        sample: float = 1.0,
+    ) -> None:
         parts = parts_of(path)
         for old in (path, *parts.values()):
             if old.is_file() and old.stat().st_size and not is_trace(old):
@@ -74,7 +85,8 @@ class TraceFile:
                 )
         self._path = path
         self._bytes_max = bytes_max
-        self._wall_s = time.time() - clock_s if clock_s is not None else 0.0
+        wall_s = time.time() - clock_s if clock_s is not None else 0.0
+        self._about = {"wall_s": wall_s, "level": level, "sample": sample}
         # A name that is no text must not break the actor it belongs to.
         self._packer = msgpack.Packer(unicode_errors="backslashreplace")
         self._pending: list[Row] = []
@@ -89,7 +101,7 @@ class TraceFile:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         frequent = {kind: list(layout) for kind, layout in LAYOUTS.items()}
-        head = {"part": self._part, "wall_s": self._wall_s, "rows": frequent}
+        head = {"part": self._part, "rows": frequent, **self._about}
         try:
             self._put(file, self._packer.pack((FORMAT, head)))
         except OSError:

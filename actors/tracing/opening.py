@@ -40,7 +40,13 @@ def open_tracer(clock: Callable[[], float], *, trace: TraceLike, real: bool) -> 
     file = None
     if options.path is not None:
         clock_s = clock() if real else None
-        file = TraceFile(Path(options.path), bytes_max=options.bytes_max, clock_s=clock_s)
+        file = TraceFile(
+            Path(options.path),
+            bytes_max=options.bytes_max,
+            clock_s=clock_s,
+            level=options.level,
+            sample=options.sample,
+        )
     if options.payloads == "none":
         return Tracer(clock, file=file, options=options)
     return Tracer(

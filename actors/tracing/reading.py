@@ -14,15 +14,17 @@ import msgpack
 from actors.errors import ProtocolError
 from actors.tracing.blocks import DATA_BYTES_MAX, INDEX_ENTRIES_MAX, FileBlock, unpack_block
 from actors.tracing.file import END, FORMAT, is_written_to, parts_of
+from actors.tracing.options import LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from actors.tracing.events import TraceEvent
 
-__all__ = ["Block", "Trace", "read_trace"]
+__all__ = ["ALL", "Block", "Trace", "read_trace"]
 
 READ_BYTES: Final = 1 << 20
+ALL: Final = "messages"
 MEMORY_BLOCK_EVENTS: Final = 1024
 # A question looks into the same few blocks again and again.
 RECENT_BLOCKS: Final = 16
@@ -99,6 +101,10 @@ class Trace:
             or that goes on.
         live: whether the run goes on: somebody on this machine wrote to the file when it was opened.
         wall_s: Unix time at which the clock of the events showed 0; 0 when that is not known.
+        level: what was recorded, as of `TraceOptions`; everything when that is not known.
+        sample: the same.
+        on_read: is called with the part of the blocks that was read, from 0 to 1, when another one is; with 0
+            when some are read again.
     """
 
     def __init__(
@@ -112,15 +118,21 @@ class Trace:
         live: bool = False,
         wall_s: float = 0.0,
         now_s: float = -math.inf,
+        level: str = ALL,
+        sample: float = 1.0,
     ) -> None:
         self._blocks = [block for block in blocks if block.count]
         self._recent: OrderedDict[int, Sequence[TraceEvent]] = OrderedDict()
+        self._reads = 0
         self.damage = damage
         self.cut_off = cut_off
         self.rotated = rotated
         self.complete = complete
         self.live = live
         self.wall_s = wall_s
+        self.level = level
+        self.sample = sample
+        self.on_read: Callable[[float], object] | None = None
         self._now_s = now_s
 
     @classmethod
@@ -151,6 +163,8 @@ class Trace:
             live=live,
             wall_s=wall_s,
             now_s=time.time() - wall_s if live and wall_s else -math.inf,
+            level=parts[0].level,
+            sample=parts[0].sample,
         )
 
     @classmethod
@@ -171,6 +185,7 @@ class Trace:
     def __iter__(self) -> Iterator[TraceEvent]:
         """All events, oldest first."""
         for block in self._blocks:
+            self._tell()
             yield from block.events()
 
     @property
@@ -187,6 +202,11 @@ class Trace:
     def end_s(self) -> float:
         """Time of the last event, 0 without any."""
         return self._blocks[-1].span_s[1] if self._blocks else 0.0
+
+    @property
+    def partial(self) -> bool:
+        """Whether not everything was recorded, because that was not asked for."""
+        return self.level != ALL or self.sample < 1
 
     @property
     def now_s(self) -> float:
@@ -252,11 +272,17 @@ class Trace:
         """The events of a block, kept for a while."""
         events = self._recent.pop(index, None)
         if events is None:
+            self._tell()
             events = self._blocks[index].events()
         self._recent[index] = events
         if len(self._recent) > RECENT_BLOCKS:
             self._recent.popitem(last=False)
         return events
+
+    def _tell(self) -> None:
+        self._reads += 1
+        if self.on_read is not None:
+            self.on_read(self._reads / len(self._blocks) if self._reads <= len(self._blocks) else 0.0)
 
 
 class _Part:
@@ -267,6 +293,10 @@ class _Part:
         self.number = number
         wall_s = head.get("wall_s", 0.0)
         self.wall_s = float(wall_s) if type(wall_s) in {float, int} else 0.0
+        level, sample = head.get("level"), head.get("sample")
+        self.level = level if isinstance(level, str) and level in LEVELS else ALL
+        known = isinstance(sample, float | int) and 0 <= sample <= 1
+        self.sample = float(sample) if known and sample is not None else 1.0
         self.blocks: list[FileBlock] = []
         self.ended = False
         self.damage = ""

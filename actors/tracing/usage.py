@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Account", "JobTimes", "Usage", "usage"]
 
-_JOB_TIMES: Final = re.compile(r"queued (\S+) s, worked (\S+) s")
+_JOB_TIMES: Final = re.compile(r"queued (\d+(?:\.\d+)?) s, worked (\d+(?:\.\d+)?) s")
 
 
 class JobTimes(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import json as json_format
 import os
 import signal
@@ -75,10 +77,13 @@ def reading(*paths: Path) -> Iterator[list[Trace]]:
     """
     notes: list[str] = []
     try:
-        with _interruptible(), working() as show, _telling():
+        with _interruptible(), working() as show, _telling(), _uncollected():
             places = [place_of(path) for path in paths]
-            show(f"reading {', '.join(place.name for place in places)}", 0.0)
+            doing = f"reading {', '.join(place.name for place in places)}"
+            show(doing, 0.0)
             traces = [Trace.open(place) for place in places]
+            for trace in traces:
+                trace.on_read = functools.partial(show, doing)
             notes += _notes(zip(places, traces, strict=True))
             yield traces
     finally:
@@ -94,6 +99,10 @@ def _notes(opened: Iterable[tuple[Path, Trace]]) -> Iterator[str]:
         elif not trace.complete:
             how = "goes on" if trace.live else "was killed, or goes on elsewhere"
             yield f"note: {path} lacks the end of the run: its process {how}{_age(trace)}"
+        if trace.partial:
+            only = f"the level {trace.level}" if trace.level != "messages" else ""
+            share = f"{trace.sample:.3g} of what came from outside" if trace.sample < 1 else ""
+            yield f"note: {path} was told to keep only {' and '.join(filter(None, (only, share)))}"
         if trace.rotated:
             yield f"note: {path} has a gap behind its beginning: what was there was removed to save room"
 
@@ -103,6 +112,18 @@ def _age(trace: Trace) -> str:
     if not (trace.wall_s and trace.end_s):
         return ""
     return f"; its last event is {max(0.0, time.time() - trace.wall_s - trace.end_s):,.1f} s old"
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Look for no cycles of garbage meanwhile: there are none, and among millions of events it takes long."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 @contextmanager

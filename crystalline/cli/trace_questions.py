@@ -50,7 +50,8 @@ def critical(
     file: File,
     *,
     epoch: Annotated[
-        int | None, typer.Option(metavar="N", help="Of this epoch.", show_default="the longest one")
+        int | None,
+        typer.Option(metavar="N", help="Of this epoch.", show_default="the last that ended"),
     ] = None,
     message: Annotated[
         int | None, typer.Option(metavar="N", help="Of the answer to the message of this number.")

@@ -146,7 +146,11 @@ def test_what_is_exported_is_a_file_of_its_own(place: Path, export: str) -> None
     done = run("trace", "mine.trace", export, "--out", "made", cwd=place)
     assert (done.code, done.out) == (0, "")
     assert done.err.endswith(": made\n")
-    assert (place / "made").read_text().startswith(EXPORTS[export])
+    page = (place / "made").read_text()
+    assert page.startswith(EXPORTS[export])
+    assert ('"title":"mine.trace"' in page) == (export == "html"), (
+        "not the name of what was written to at first"
+    )
     assert names(place) == before | {"made"}, "nothing is left beside it"
 
 

@@ -355,9 +355,7 @@ async def test_it_ends_in_expired_which_says_who_waited_for_whom_why_and_since_w
         log: list[str] = []
         ref = await system.spawn(Performer, log, name="p")
         await asyncio.sleep(2)
-        with pytest.raises(
-            Expired, match=r"outside waited for /p \(reply to cast.sleep\) and was given 3 s"
-        ):
+        with pytest.raises(Expired, match=r"outside waited for /p \(reply to cast.sleep\) and was given 3 s"):
             await system.ask(ref, Sleep(60), timeout_s=3)
         await settle()
         assert log[-1] == "cancelled", "nobody waits any more, so the handler is interrupted"

@@ -469,6 +469,8 @@ def test_who_is_not_there_is_said() -> None:
     late = Trace.of([event for event in trace if event.kind != "start"])
     with pytest.raises(TraceQueryError, match="begins later"):
         replay(late, "/doubler", Doubler)
+    with pytest.raises(TraceQueryError, match="outside is code outside the tree"):
+        replay(trace, "outside")
 
 
 def test_a_life_with_a_gap_is_refused() -> None:

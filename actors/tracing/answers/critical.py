@@ -14,6 +14,8 @@ from actors.tracing.answers.summary import BlockedSummary, blocked_summaries
 from actors.tracing.answers.tables import counted, duration, plain, table
 from actors.tracing.answers.tally import Tally, blockage
 from actors.tracing.answers.troubles import blocked_lines
+from actors.tracing.events import TraceQueryError
+from actors.tracing.reading import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -161,9 +163,19 @@ def critical(trace: Trace, *, epoch: int | None = None, message: int | None = No
     topmost actor.
 
     Raises:
-        TraceQueryError: there is no such thing in the trace; the text says what there is.
+        TraceQueryError: there is no such thing in the trace, or its messages were not recorded; the text says
+            what there is.
     """
+    if trace.level != ALL:
+        raise TraceQueryError(
+            f"a critical path needs the level {ALL}, and this trace was told to keep only {trace.level}"
+        )
     stretch = find_stretch(trace, epoch=epoch, message=message)
+    if trace.sample < 1 and not _sampled(trace, stretch):
+        what = f"epoch {stretch.epoch}" if stretch.epoch else f"message {stretch.message}"
+        raise TraceQueryError(
+            f"{what} of {stretch.actor} is not in the sample that was kept: name another one"
+        )
     handlings = collect(trace, stretch)
     parts = walk(handlings, stretch)
     items, by_actor = _items(parts, stretch)
@@ -181,6 +193,11 @@ def critical(trace: Trace, *, epoch: int | None = None, message: int | None = No
         comparisons,
         _blocked(trace, stretch),
     )
+
+
+def _sampled(trace: Trace, stretch: Stretch) -> bool:
+    """Whether the message in which it happened was recorded: states are, whatever the sample."""
+    return next(trace.select(own={stretch.message}, kinds={"receive"}), None) is not None
 
 
 def _blocked(trace: Trace, stretch: Stretch) -> tuple[BlockedSummary, ...]:

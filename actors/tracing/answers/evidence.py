@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from actors.tracing.answers.tally import blockage
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from actors.tracing.events import TraceEvent
     from actors.tracing.reading import Trace
 
-__all__ = ["SOON_S", "Evidence", "Message", "Moment", "failed"]
+__all__ = ["LOOKS_MAX", "SOON_S", "Evidence", "Message", "Moment", "failed"]
 
 LOOKS_MAX: Final = 30_000
 OWN_LOOKS_MAX: Final = 100_000
@@ -215,7 +217,7 @@ class Evidence:
         if wait is not None:
             return wait
         for event in self.before(Moment.of(wait_end), (wait_end.actor,), ("wait",)):
-            if event.type == wait_end.type:
+            if event.type == wait_end.type and event.wait_id in {0, wait_end.wait_id}:
                 return event
         return None
 
@@ -291,20 +293,10 @@ class Evidence:
         found: tuple[TraceEvent, float] | None = None
         # It is reported when it is over, which may be after all that was due in between.
         for event in self.trace.select(kinds={"blocked"}, since_s=since_s):
-            begin_s = event.time_s - blocked_s(event)
+            begin_s = event.time_s - blockage(event)[0]
             if begin_s > until_s:
                 break
             overlap_s = min(event.time_s, until_s) - max(begin_s, since_s)
             if overlap_s > 0 and (found is None or overlap_s > found[1]):
                 found = event, overlap_s
         return found
-
-
-def blocked_s(event: TraceEvent) -> float:
-    """How long the loop did not answer, as a `blocked` event says."""
-    for word in event.detail.split():
-        try:
-            return float(word)
-        except ValueError:
-            continue
-    return 0.0

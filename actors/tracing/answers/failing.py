@@ -12,7 +12,7 @@ from actors.tracing.answers.waiting import held_loop
 from actors.tracing.answers.words import clipped, message_name
 
 if TYPE_CHECKING:
-    from actors.tracing.answers.evidence import Evidence
+    from actors.tracing.answers.evidence import Evidence, Message
     from actors.tracing.events import TraceEvent
 
 __all__ = [
@@ -138,7 +138,7 @@ def explain_drop(evidence: Evidence, below: Below) -> Link:
     """A dead letter."""
     drop = below.proof
     message = evidence.message(drop.msg_id)
-    receiver = message.receiver
+    receiver = message.receiver or (drop.actor if drop.detail.startswith("handler ended") else "")
     name = message_name(drop.msg_id, message.tag or drop.type)
     at = Moment.of(drop)
     cause: Below | None = None
@@ -149,10 +149,15 @@ def explain_drop(evidence: Evidence, below: Below) -> Link:
         cause = Below.of(ended) if ended is not None else None
     elif message.wait_end is not None and failed(message.wait_end):
         return through(Below.of(message.wait_end))
-    elif drop.detail in {"mailbox full", "dropped as the oldest", "handler ended: its deadline passed"}:
+    elif receiver and drop.detail in {
+        "mailbox full",
+        "dropped as the oldest",
+        "handler ended: its deadline passed",
+    }:
         cause = Below("doing", at, receiver, drop, drop.msg_id)
     to = f" to {receiver}" if receiver and receiver not in drop.detail else ""
-    text = f"{name} from {message.sender or drop.actor}{to} was lost: {drop.detail}"
+    sender = message.sender or (drop.actor if drop.actor != receiver else "")
+    text = f"{name}{f' from {sender}' if sender else ''}{to} was lost: {drop.detail}"
     kind = "full" if "full" in drop.detail or "oldest" in drop.detail else "dropped"
     return Link(text, kind, drop.actor, drop, drop.msg_id, drop.type, receiver=receiver, below=cause)
 
@@ -202,6 +207,14 @@ def explain_shown(evidence: Evidence, below: Below) -> Link:
         )
     if not message.known:
         return Link(f"{event.actor} {event.kind}: {clipped(event.detail)}", "unknown", event.actor, event)
+    waited = message.wait or message.wait_end
+    if not message.receiver and waited is not None:  # the number of a wait that is for no message
+        what = f"wait {message.number}: {waited.actor} waited for {waited.type}, without trouble"
+        return Link(what, "well", event.actor, event)
+    return _went_well(event, message)
+
+
+def _went_well(event: TraceEvent, message: Message) -> Link:
     name = f"{message_name(message.number, message.tag)} from {message.sender} to {message.receiver}"
     ended = message.done or message.reply
     if ended is None or message.receive is None:

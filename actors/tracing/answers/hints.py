@@ -30,6 +30,8 @@ FAILED_LIVES_MIN: Final = 2
 ALIKE_MIN: Final = 3
 STORM_MIN: Final = 8
 STORM_SHARE: Final = 0.8
+# Links about a message that may be one of many tries; the latest may still be under way.
+STORMY: Final = frozenset({"expired", "given_up", "refused", "full", "dropped", "down", "failed", "waiting"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,15 +204,7 @@ def _answer_times_s(case: Case, tag: str) -> list[float]:
 def _retry_storm(case: Case) -> str:
     """The same again and again, each time in vain."""
     for link in case.links:
-        if not link.type or link.kind not in {
-            "expired",
-            "given_up",
-            "refused",
-            "full",
-            "dropped",
-            "down",
-            "failed",
-        }:
+        if not link.type or link.kind not in STORMY:
             continue
         tag = _tag_of(case, link)
         tries = list(_tries(case, tag, link)) if tag else []

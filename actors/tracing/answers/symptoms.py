@@ -33,6 +33,8 @@ TROUBLE_LOOKS_MAX: Final = 50_000
 ANSWERS_MAX: Final = 64
 # A word is taken for a slip of the pen from this likeness on, without a search through all waits.
 LIKENESS: Final = 0.75
+# A program that is told so may go on, so no error may have this name in the trace.
+SAID_AS: Final = {"mailboxfull": "full"}
 ORDERLY: Final = ("stopped", "shutdown", "its parent ended")
 
 
@@ -155,6 +157,7 @@ def _failed_answer(evidence: Evidence, actor: str, trouble: TraceEvent | None) -
 
 def _with(trace: Trace, text: str, kinds: tuple[str, ...]) -> Iterator[TraceEvent]:
     wanted = text.casefold()
+    wanted = SAID_AS.get(wanted, wanted)
     for event in trace.select(kinds=kinds, backwards=True):
         if event.kind in {"state", "restart"} and not event.detail:
             continue

@@ -24,7 +24,7 @@ def duration(seconds: float) -> str:
         return f"{seconds / 60:.1f} min"
     if seconds >= 10:  # noqa: PLR2004 - three digits
         return f"{seconds:.1f} s"
-    if seconds >= 1:
+    if seconds >= 0.9995:  # noqa: PLR2004 - else it would be 1000 ms
         return f"{seconds:.2f} s"
     for unit in ("ms", "µs"):
         seconds *= 1000

@@ -82,7 +82,9 @@ def _expiry_lines(expired: tuple[WaitSummary, ...]) -> list[str]:
     if not expired:
         return []
     count = sum(each.expired for each in expired)
-    who = [f"{each.waiter} for {each.target} ({each.reason}; {each.expired:,})" for each in expired]
+    who = [
+        f"{each.waiter} for {each.target} ({each.reason or 'a wait'}; {each.expired:,})" for each in expired
+    ]
     return [f"{counted(count, 'wait')} expired: {_listed(who)}"]
 
 

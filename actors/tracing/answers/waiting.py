@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from actors.tracing.answers.evidence import SOON_S, Moment, blocked_s, failed
+from actors.tracing.answers.evidence import LOOKS_MAX, SOON_S, Moment, failed
 from actors.tracing.answers.links import Below, Link, through
 from actors.tracing.answers.tables import duration
+from actors.tracing.answers.tally import blockage
 from actors.tracing.answers.words import message_name
+from actors.tracing.reading import ALL
 
 if TYPE_CHECKING:
     from actors.tracing.answers.evidence import Evidence, Message
@@ -19,6 +23,10 @@ __all__ = ["doing", "ended_wait", "explain_job", "held_loop", "held_up", "open_w
 
 # A loop that was blocked for this part of a wait is what the wait came to nothing for.
 BLOCKED_SHARE: Final = 0.5
+# A message is read at once by whoever has nothing else to do. Below this, a machine may have been busy.
+SILENT_S: Final = 0.05
+# What is newer may not be in the file yet.
+UNWRITTEN_S: Final = 2.0
 _PROGRESS: Final = re.compile(r"progress: (.*?)(?=[;,] at \S+:\d+ in |$)")
 _PLACE: Final = re.compile(r"at (\S+:\d+ in \S+)")
 
@@ -68,13 +76,16 @@ def _ask_end(evidence: Evidence, end: TraceEvent, message: Message) -> Link:
 def _other_wait(evidence: Evidence, end: TraceEvent, message: Message) -> Link:
     """A wait for a start, an end, an epoch, something foreign, or one of which the beginning is not known."""
     begin = message.wait or evidence.latest(Moment.of(end), end.actor, "wait")
-    begin = begin if begin is not None and begin.type == end.type else None
+    if begin is not None and not (begin.type == end.type and begin.wait_id in {0, end.wait_id}):
+        begin = None
     reason = begin.detail if begin is not None else "a wait"
     lasted_s = end.time_s - begin.time_s if begin is not None else 0.0
     limit_s = begin.limit_s if begin is not None else end.limit_s
     what = f"{end.actor} waited for {end.type} ({reason})"
     if end.detail == "Expired":
-        text, kind = f"{what} until its {duration(limit_s or lasted_s)} were over", "expired"
+        given_s = limit_s or lasted_s
+        its = f"its {duration(given_s)} were over" if given_s else "its time was over"
+        text, kind = f"{what} until {its}", "expired"
     elif end.detail == "given up":
         text, kind = f"{what} and gave up after {duration(lasted_s)}", "given_up"
     else:
@@ -172,8 +183,7 @@ def open_wait(evidence: Evidence, below: Below) -> Link:
 def doing(evidence: Evidence, below: Below) -> Link:
     """What an actor was doing at a moment at which somebody had waited for it in vain."""
     actor, at, message = below.actor, below.at, evidence.message(below.number)
-    since_s = message.since_s if message.since_s is not None else at.time_s
-    blocked = _blocked(evidence, since_s, at.time_s)
+    blocked = _blocked(evidence, message, actor, at)
     if blocked is not None:
         return blocked
     if message.full is not None and message.receive is None and below.event is not message.full:
@@ -189,7 +199,7 @@ def doing(evidence: Evidence, below: Below) -> Link:
         return through(Below.of(ended or last, kind="end"))
     unread = message.receive is None and message.known
     if last.kind == "done" or (last.kind == "start" and not evidence.open_waits(at, actor)):
-        return _idle(actor, at, last, message, unread=unread)
+        return _idle(evidence, actor, at, last, message, unread=unread)
     return _busy(evidence, below, last, unread=unread and last.msg_id != message.number)
 
 
@@ -201,28 +211,62 @@ def _just_cut_off(evidence: Evidence, last: TraceEvent, at: Moment) -> TraceEven
     return message.receive if message.drop is not None and message.reply is None else None
 
 
-def _blocked(evidence: Evidence, since_s: float, until_s: float) -> Link | None:
+def _blocked(evidence: Evidence, message: Message, actor: str, at: Moment) -> Link | None:
+    """Who held the event loop while a message was waited for, if somebody did."""
+    since_s, until_s = message.since_s if message.since_s is not None else at.time_s, at.time_s
     found = evidence.blocked_during(since_s, until_s)
-    if found is None:
+    if found is not None:
+        event, overlap_s = found
+        return held_loop(event) if overlap_s >= BLOCKED_SHARE * (until_s - since_s) else None
+    overdue = 0 < message.limit_s < until_s - since_s - SILENT_S
+    if not overdue and message.known and message.receive is None:
+        last = evidence.handling(at, actor)
+        overdue = last is not None and last.kind == "done"
+    return _silence(evidence, since_s, until_s) if overdue else None
+
+
+def _silence(evidence: Evidence, since_s: float, until_s: float) -> Link | None:
+    """The event loop was blocked and nobody has said so, as when that was shorter than the watchdog's time.
+
+    To be asked of a time in which something should have happened: an idle actor had a message to read, or
+    a deadline passed. When nothing happened to anybody, whoever ran last has held the loop.
+    """
+    if evidence.trace.partial:
         return None
-    event, overlap_s = found
-    return held_loop(event) if overlap_s >= BLOCKED_SHARE * (until_s - since_s) else None
+    events = [*evidence.trace.select(since_s=since_s, until_s=until_s, looks_max=LOOKS_MAX)]
+    gaps = [(after.time_s - event.time_s, event) for event, after in itertools.pairwise(events)]
+    if events and until_s - events[-1].time_s > UNWRITTEN_S:  # it may hold the loop until now
+        gaps.append((until_s - events[-1].time_s, events[-1]))
+    silent_s, last = max(gaps, key=operator.itemgetter(0), default=(0.0, None))
+    least_s = max(SILENT_S, BLOCKED_SHARE * (until_s - since_s))
+    if last is None or last.kind != "receive" or silent_s < least_s:
+        return None
+    who = f"{last.actor} seems to have blocked the event loop in {message_name(last.msg_id, last.type)}"
+    text = f"nothing happened for {duration(silent_s)}: {who}"
+    return Link(text, "blocked", last.actor, last, last.msg_id, last.type, lasted_s=silent_s)
 
 
 def held_loop(event: TraceEvent) -> Link:
     """The event loop was blocked."""
     place = _PLACE.search(event.detail)
     where = f" at {place[1]}" if place is not None else ""
-    text = f"{event.actor} blocked the event loop for {duration(blocked_s(event))}{where}"
-    return Link(text, "blocked", event.actor, event, lasted_s=blocked_s(event))
+    text = f"{event.actor} blocked the event loop for {duration(blockage(event)[0])}{where}"
+    return Link(text, "blocked", event.actor, event, lasted_s=blockage(event)[0])
 
 
-def _idle(actor: str, at: Moment, last: TraceEvent, message: Message, *, unread: bool) -> Link:
+def _idle(
+    evidence: Evidence, actor: str, at: Moment, last: TraceEvent, message: Message, *, unread: bool
+) -> Link:
     idle = f"{actor} had been idle for {duration(at.time_s - last.time_s)}"
     if last.kind == "start":
         idle += " since its start"
+    if evidence.trace.level != ALL:
+        what = f"what {actor} did then is not in the trace, which has only the level {evidence.trace.level}"
+        return Link(what, "unknown", actor)
     if unread:
         idle += f", and had not read {message_name(message.number, message.tag)}"
+    if evidence.trace.sample < 1:
+        idle += ", as far as a sample of the messages tells"
     return Link(idle, "idle", actor, last, last.msg_id, last.type)
 
 

@@ -182,6 +182,8 @@ def _asked(evidence: Evidence, number: int) -> Iterator[Asked]:
     seen: set[int] = set()
     while number not in seen and len(seen) < ASKED_MAX and (message := evidence.message(number)).known:
         seen.add(number)
+        if not (message.sender and message.receiver):
+            return
         yield Asked(number, message.tag, message.sender, message.receiver, message.send)
         number = message.send.cause_id if message.send is not None else 0
 

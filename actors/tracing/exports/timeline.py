@@ -243,7 +243,9 @@ def _moments(message: Message, taken: set[int]) -> Iterator[tuple[str, _Slice]]:
         yield sender, _moment(message.sent_s, f"send {_short(message.type)}", "send", args, flow)
     if message.replied_s is None:
         return
-    heard, name = message.heard_s is not None and bool(sender), _short(message.reply_type) or "answer"
+    name = _short(message.reply_type) or "answer"
+    # An arrow back in time would be an error.
+    heard = bool(sender) and message.heard_s is not None and message.heard_s >= message.replied_s
     args = {"message": number, "type": message.reply_type, "to": sender, "size": message.reply_size}
     flow = _Flow("s", "answer", 2 * number + 1) if heard else None
     yield receiver, _moment(message.replied_s, f"answer {name}", "reply", args, flow)

@@ -409,3 +409,20 @@ def test_a_slow_sphere_of_a_training_is_named(sphere: int) -> None:
     assert found.lines()[2].endswith("it is slower")
     assert found.saved_s is not None
     assert found.saved_s > 0.3 * found.seconds
+
+
+def test_a_trace_without_messages_has_no_critical_path() -> None:
+    lower = Trace(one_after_the_other().trace()._blocks, level="waits")
+    with pytest.raises(TraceQueryError, match="was told to keep only waits"):
+        critical(lower)
+
+
+def test_what_is_not_in_the_sample_is_not_taken_for_time_of_its_own() -> None:
+    run = WrittenRun()
+    run.add(0, "state", "/root", cause_id=1, type="running(1)")
+    run.add(9, "state", "/root", cause_id=1, type="epoch_done(1)")
+    assert critical(run.trace()).seconds == 9
+    with pytest.raises(TraceQueryError, match="epoch 1 of /root is not in the sample"):
+        critical(Trace(run.trace()._blocks, sample=0.5))
+    sampled = Trace(one_after_the_other().trace()._blocks, sample=0.5)
+    assert critical(sampled) == critical(one_after_the_other().trace())

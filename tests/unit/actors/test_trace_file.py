@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import ProtocolError
-from actors.tracing import EVENT_KINDS, Trace, TraceEvent, TraceFile, read_trace
+from actors.tracing import EVENT_KINDS, JobTimes, Trace, TraceEvent, TraceFile, read_trace
 from actors.tracing.blocks import ROWS_MAX, pack_block
 from actors.tracing.file import is_written_to, parts_of
 from actors.tracing.rows import expand_all
@@ -438,3 +439,52 @@ def test_the_part_that_is_written_to_tells_whether_the_run_goes_on(tmp_path: Pat
     assert not is_written_to(path)
     file.close()
     assert not Trace.open(path).live
+
+
+def test_a_reader_knows_what_was_to_be_kept(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    TraceFile(path).close()
+    assert not Trace.open(path).partial
+    TraceFile(path, level="waits", sample=0.25).close()
+    trace = Trace.open(path)
+    assert (trace.level, trace.sample, trace.partial) == ("waits", 0.25, True)
+
+
+def test_whoever_wants_is_told_how_much_was_read(tmp_path: Path) -> None:
+    file = TraceFile(tmp_path / "trace")
+    for _ in range(4):
+        file.write_rows([tuple(event) for event in events_of(3)])
+    file.close()
+    trace = Trace.open(tmp_path / "trace")
+    parts: list[float] = []
+    trace.on_read = parts.append
+    assert len(list(trace)) == 12
+    assert parts == [0.25, 0.5, 0.75, 1.0]
+    list(trace)
+    assert parts[4:] == [0.0] * 4, "how much is left is not known when it is read again"
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("field", ["time_s", "limit_s"])
+def test_times_that_are_no_numbers_are_damage(tmp_path: Path, field: str, odd: float) -> None:
+    file = TraceFile(tmp_path / "trace")
+    one, two, three = events_of(3)
+    changed = two._replace(time_s=odd) if field == "time_s" else two._replace(limit_s=odd)
+    file.write_rows([tuple(one), tuple(changed), tuple(three)])
+    file.close()
+    with pytest.raises(ProtocolError, match="times that are no numbers"):
+        list(Trace.open(tmp_path / "trace"))
+
+
+def test_an_index_whose_times_are_no_numbers_is_damage(tmp_path: Path) -> None:
+    file = TraceFile(tmp_path / "trace")
+    file.write_rows([tuple(event._replace(time_s=math.nan)) for event in events_of(3)])
+    file.close()
+    assert "the index of a block is damaged" in Trace.open(tmp_path / "trace").damage
+
+
+@pytest.mark.parametrize(
+    "detail", ["queued nan s, worked inf s", "queued x s, worked 1 s", "queued 1.2.3 s, worked 1 s"]
+)
+def test_times_of_a_job_are_numbers(detail: str) -> None:
+    assert JobTimes.of(TraceEvent(1.0, "job_end", "/a", 1, 0, 0, "job", detail)) is None

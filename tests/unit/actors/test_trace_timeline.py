@@ -219,3 +219,17 @@ def test_a_file_that_cannot_be_completed_leaves_what_was_there(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(FileNotFoundError):
         write_timeline(small_system(), tmp_path / "missing" / "timeline.json")
+
+
+def test_an_answer_that_was_heard_before_it_was_given_has_no_arrow() -> None:
+    ask = [
+        event(0.0, "wait", "/a", "/b", "reply to ask", wait_id=1),
+        event(0.0, "send", "/a", "ask", "/b", msg_id=1, wait_id=1),
+        event(0.5, "receive", "/b", "ask", "/a", msg_id=1),
+    ]
+    heard = event(1.0, "wait_end", "/a", "/b", "answered", wait_id=1)
+    answered = event(2.0, "reply", "/b", "answer", "/a", msg_id=1, wait_id=1)
+    for ends, arrows in (([heard, answered], 0), ([answered._replace(time_s=0.9), heard], 1)):
+        drawn = list(timeline(Trace.of([*ask, *ends])))
+        check(drawn)
+        assert sum(found["ph"] == "s" and found["name"] == "answer" for found in drawn) == arrows

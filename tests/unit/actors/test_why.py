@@ -56,6 +56,9 @@ def ended(time_s: float, who: str, whom: str, how: str, number: int, cause: int 
     return event(time_s, "wait_end", who, whom, how, cause_id=cause, wait_id=number)
 
 
+NOTHING = "and waited for nothing that the trace knows"
+
+
 def answer(events: Sequence[TraceEvent], symptom: str) -> list[str]:
     return why(Trace.of(events), symptom).lines()
 
@@ -408,7 +411,7 @@ def long_blocks() -> list[Counted]:
         if at % STEPS == STEPS - 1:
             blocks.append(Counted(events))
             events = []
-    end_s = BLOCKS * STEPS + 30.0
+    end_s = BLOCKS * STEPS + 29.0  # 30 s after the last step was asked for
     last = ended(end_s, root, f"{root}/sphere-{SPHERES - 1}", "Expired", number, cause=1)
     error = event(end_s, "error", root, "EpochFailed", "epoch 1 failed", msg_id=1, cause_id=1)
     return [*blocks, Counted([last, error, *reply(end_s, root, "outside", 1, tag="actors.failure")])]
@@ -425,4 +428,79 @@ def test_of_a_long_trace_only_what_is_around_the_chain_is_read(
     assert sum(bool(block.reads) for block in blocks) < BLOCKS / 4
     assert answer.asked == () or answer.asked[-1].msg_id == 1
     if symptom != "1500":
-        assert "/root/sphere-3 was still at message 3100 (step), for 31.0 s" in answer.sentence
+        assert "/root/sphere-3 was still at message 3100 (step), for 30.0 s" in answer.sentence
+
+
+def held(until_s: float) -> list[TraceEvent]:
+    """The handler of /a holds the loop, which nobody reports; /b is idle and is asked meanwhile."""
+    return [
+        *ask(0.0, "outside", "/b", 1),
+        begin(0.1, "/b", 1),
+        *reply(0.2, "/b", "outside", 1),
+        *ask(1.0, "outside", "/a", 2),
+        *ask(1.0, "outside", "/b", 3, limit_s=0.3),
+        begin(1.0, "/a", 2),
+        ended(until_s, "outside", "/b", "Expired", 3),
+    ]
+
+
+def test_who_held_the_loop_unreported_is_named_by_the_silence() -> None:
+    assert sentence(held(1.6), "3") == (
+        "message 3 (ask) from outside to /b expired after 300 ms because nothing happened for 600 ms: "
+        "/a seems to have blocked the event loop in message 2 (ask)"
+    )
+    assert any("computes or blocks belongs into a job" in line for line in answer(held(1.6), "3"))
+    # Where not everything was recorded, silence says nothing.
+    sampled = Trace(Trace.of(held(1.6))._blocks, sample=0.5)
+    assert why(sampled, "3").sentence.endswith(", as far as a sample of the messages tells")
+
+
+def test_an_actor_that_is_at_it_until_the_deadline_blocks_nothing() -> None:
+    busy = [*held(1.3)[:-1], begin(1.01, "/b", 3), ended(1.3, "outside", "/b", "Expired", 3)]
+    assert sentence(busy, "3").endswith("/b was still at message 3 (ask), for 290 ms, " + NOTHING)
+
+
+def test_a_mailbox_without_room_is_found_by_the_name_of_its_error() -> None:
+    full = event(1.0, "full", "/a", "note", "/b holds 2 messages: refused", msg_id=7)
+    assert "found the mailbox of /b full" in sentence([full], "MailboxFull")
+
+
+def test_the_number_of_a_wait_that_is_for_no_message_is_said_to_be_one() -> None:
+    waits = [
+        event(0.0, "wait", "/a", "/a/b", "its start", wait_id=3),
+        event(0.1, "wait_end", "/a", "/a/b", "answered", wait_id=3),
+    ]
+    assert sentence(waits, "3") == "wait 3: /a waited for /a/b, without trouble"
+
+
+def test_tries_are_a_storm_while_the_latest_is_under_way() -> None:
+    events = [*ask(0.0, "outside", "/a", 1), begin(0.0, "/a", 1)]
+    for number in range(2, 22):
+        at_s = number / 10
+        events += [*ask(at_s, "/a", "/a/b", number, cause=1, limit_s=0.09), begin(at_s, "/a/b", number, "/a")]
+        events += [ended(at_s + 0.09, "/a", "/a/b", "Expired", number, cause=1)] * (number < 21)
+    events += [ended(2.15, "outside", "/a", "Expired", 1)]
+    assert "a retry storm: /a sent ask to /a/b 20 times" in answer(events, "1")[1]
+
+
+def test_a_wait_of_which_only_the_end_was_recorded_is_not_taken_for_an_older_one() -> None:
+    events = [
+        event(0.0, "wait", "outside", "/a", "its start", wait_id=1, limit_s=30.0),
+        event(0.0, "start", "/a", "Able"),
+        event(0.1, "wait_end", "outside", "/a", "answered", wait_id=1),
+        event(5.0, "drop", "/a", "ask", "handler ended: its deadline passed", msg_id=2),
+        ended(5.0, "outside", "/a", "Expired", 2),
+    ]
+    trace = Trace(Trace.of(events)._blocks, level="waits")
+    unknown = "because what /a did then is not in the trace, which has only the level waits"
+    for symptom in ("outside", "Expired", "2"):
+        assert (
+            why(trace, symptom).sentence
+            == f"outside waited for /a (a wait) until its time was over {unknown}"
+        )
+    dropped = Trace(Trace.of(events[:-1])._blocks, level="lifecycle")
+    told = why(dropped, "/a")
+    assert told.sentence.startswith(
+        "message 2 (ask) to /a was lost: handler ended: its deadline passed because"
+    )
+    assert not told.asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -88,6 +89,11 @@ def test_what_is_asked_in_vain_is_the_users_mistake(file: Path) -> None:
             Trace([], complete=False, live=True),
             ["note: FILE lacks the end of the run: its process goes on"],
         ),
+        (Trace([], sample=0.25), ["note: FILE was told to keep only 0.25 of what came from outside"]),
+        (
+            Trace([], level="waits", sample=0.5),
+            ["note: FILE was told to keep only the level waits and 0.5 of what came from outside"],
+        ),
         (
             Trace([], rotated=True),
             ["note: FILE has a gap behind its beginning: what was there was removed to save room"],
@@ -148,3 +154,10 @@ def test_whose_error_it_is_when_one_file_is_made_of_another(tmp_path: Path) -> N
         pass
     with pytest.raises(FileNotFoundError, match="source"), replacing(tmp_path / "out"):
         (tmp_path / "source").read_bytes()
+
+
+def test_meanwhile_no_garbage_is_looked_for(file: Path) -> None:
+    assert gc.isenabled()
+    with reading(file):
+        assert not gc.isenabled()
+    assert gc.isenabled()
