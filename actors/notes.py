@@ -154,9 +154,7 @@ def of_jobs(executor: JobExecutor) -> list[str]:
 
 def describe_wait(wait: Wait, now_s: float) -> str:
     """Who waits for whom, why and for how long, in words."""
-    return (
-        f"{wait.waiter} waits for {wait.target} ({wait.reason}) since {max(0.0, now_s - wait.since_s):.1f} s"
-    )
+    return f"{wait.waiter} waits for {wait.target} ({wait.reason}) for {max(0.0, now_s - wait.since_s):.1f} s"
 
 
 def describe_run(run: Run, now_s: float) -> str:
@@ -201,7 +199,7 @@ def _doing(delivery: Delivery, path: str, now_s: float) -> str:
 
 def _work(run: Run, now_s: float) -> str:
     what = "a hook" if run.entry is None else _named(run.entry)
-    return f"{what} since {max(0.0, now_s - run.begun_s):.1f} s"
+    return f"{what} for {max(0.0, now_s - run.begun_s):.1f} s"
 
 
 def _named(letter: _Letter) -> str:

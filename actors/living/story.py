@@ -72,10 +72,10 @@ def actor_line(node: dict[str, Any]) -> str:
     words.append(f"{node['queued']} queued")
     if (handles := node["handles"]) is not None:
         what = f"message {handles['message']} ({handles['type']})" if handles["message"] else "a hook"
-        words.append(f"handles {what} since {handles['since_s']:.1f} s")
+        words.append(f"handles {what} for {handles['since_s']:.1f} s")
     if (wait := node["wait"]) is not None:
         more = f" and {node['waits'] - 1} more" if node["waits"] > 1 else ""
-        words.append(f"waits for {wait['target']} since {wait['since_s']:.1f} s{more}")
+        words.append(f"waits for {wait['target']} for {wait['since_s']:.1f} s{more}")
     return ", ".join(words)
 
 
@@ -109,7 +109,7 @@ def _wait_tree(
     shown.add(id(wait))
     yield (
         f"{'    ' * depth}{wait['waiter']} waits for {wait['target']} ({wait['reason']}) "
-        f"since {wait['since_s']:.1f} s, {wait['left_s']:.1f} s left"
+        f"for {wait['since_s']:.1f} s, {wait['left_s']:.1f} s left"
     )
     for below in by_waiter.get(wait["target"], ()):
         yield from _wait_tree(below, by_waiter, shown, depth + 1)

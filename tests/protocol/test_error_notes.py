@@ -121,11 +121,11 @@ async def test_expired_tells_the_chain_down_to_who_is_at_work() -> None:
     assert isinstance(error, Expired)
     *chain, last = notes
     assert chain == [
-        "outside waits for /top (reply to notes.down) since 3.0 s",
-        "/top waits for /top/x (reply to notes.down) since 3.0 s",
-        "/top/x waits for /top/x/x (reply to notes.down) since 3.0 s",
+        "outside waits for /top (reply to notes.down) for 3.0 s",
+        "/top waits for /top/x (reply to notes.down) for 3.0 s",
+        "/top/x waits for /top/x/x (reply to notes.down) for 3.0 s",
     ]
-    assert re.fullmatch(r"/top/x/x handles message \d+ \(notes\.down\) since 3\.0 s, 0 queued", last)
+    assert re.fullmatch(r"/top/x/x handles message \d+ \(notes\.down\) for 3\.0 s, 0 queued", last)
 
 
 @virtual
@@ -149,7 +149,7 @@ async def test_expired_tells_that_it_was_not_begun_with() -> None:
         _, notes = await raised(system.ask(busy, Echo(), timeout_s=2.0))
         await first
     assert len(notes) == 2
-    begun = r"/busy handles message (\d+) \(cast\.sleep\) since 2\.0 s, 1 queued, "
+    begun = r"/busy handles message (\d+) \(cast\.sleep\) for 2\.0 s, 1 queued, "
     assert re.fullmatch(begun + r"and has not begun with message (\d+) \(cast\.echo\)", notes[1])
 
 
@@ -164,8 +164,8 @@ async def test_expired_tells_where_the_job_is() -> None:
         _, notes = await raised(asking)
         job.release()
     assert notes[:2] == [
-        "outside waits for /worker (reply to notes.work) since 4.0 s",
-        f"/worker waits for {notes[2].partition(':')[0]} (its result) since 4.0 s",
+        "outside waits for /worker (reply to notes.work) for 4.0 s",
+        f"/worker waits for {notes[2].partition(':')[0]} (its result) for 4.0 s",
     ]
     assert re.fullmatch(r"job .*: after \S+ s; at \w+\.py:\d+ in \S+", notes[2])
 
@@ -200,7 +200,7 @@ async def test_down_tells_which_life_ended_at_which_message_and_who_had_asked() 
     assert error.error_type == ActorDown.__name__
     text = "\n".join(notes)
     assert "/top/kid (Director) ended in life 1: ValueError: as asked" in text
-    assert re.search(r"/top/kid had begun with message \d+ \(cast\.fail\) since 0\.0 s", text)
+    assert re.search(r"/top/kid had begun with message \d+ \(cast\.fail\) for 0\.0 s", text)
     assert re.search(r"message \d+ \(cast\.fail\) was told by outside", text)
     assert re.search(r"message \d+ \(cast\.echo\) was asked by /top 1\.0 s before", text)
     assert re.search(r"message \d+ \(cast\.relay\) was asked by outside 1\.0 s before", text), "the cause"
@@ -220,7 +220,7 @@ async def test_down_tells_what_an_actor_that_was_given_up_had_in_hand() -> None:
     assert isinstance(expired, Expired)
     assert isinstance(error, ActorDown)
     assert error.restarting
-    assert re.fullmatch(r"/p had begun with message \d+ \(cast\.cling\) since 5\.5 s", notes[1])
+    assert re.fullmatch(r"/p had begun with message \d+ \(cast\.cling\) for 5\.5 s", notes[1])
     assert notes[-1].endswith("(cast.echo) was asked by outside 5.5 s before")
 
 
@@ -258,7 +258,7 @@ async def test_refusals_tell_how_the_recipient_stands() -> None:
     assert isinstance(told, MailboxFull)
     assert isinstance(asked, MailboxFull)
     for notes in (told_notes, asked_notes):
-        assert re.fullmatch(r"/full handles message \d+ \(cast\.sleep\) since 1\.0 s, 1 queued", notes[0])
+        assert re.fullmatch(r"/full handles message \d+ \(cast\.sleep\) for 1\.0 s, 1 queued", notes[0])
 
 
 @virtual
@@ -273,7 +273,7 @@ async def test_what_made_room_for_another_tells_for_whom_it_waited() -> None:
         dropped, notes = await raised(oldest)
         await first
     assert isinstance(dropped, MailboxFull)
-    assert re.fullmatch(r"/full handles message \d+ \(cast\.sleep\) since 2\.0 s, \d queued", notes[0])
+    assert re.fullmatch(r"/full handles message \d+ \(cast\.sleep\) for 2\.0 s, \d queued", notes[0])
 
 
 @virtual
@@ -294,7 +294,7 @@ async def test_whoever_waits_for_an_epoch_of_one_that_is_gone_hears_how_it_ended
     assert "ValueError" in down.reason
     assert notes[0].startswith("/gone (Performer) ended in life 1: ")
     assert isinstance(late, ActorDown)
-    assert re.fullmatch(r"/clings handles message \d+ \(cast\.cling\) since 1\.5 s, \d queued", late_notes[0])
+    assert re.fullmatch(r"/clings handles message \d+ \(cast\.cling\) for 1\.5 s, \d queued", late_notes[0])
 
 
 async def _told(system: ActorSystem, ref: ActorRef[Any]) -> tuple[Exception, list[str]]:
@@ -367,8 +367,8 @@ async def test_waiting_where_one_must_not_tells_at_which_message() -> None:
         ("/impatient", "InsideTree")
     ]
     assert isinstance(error, AskFailed)
-    assert re.fullmatch(r"/impatient handles message \d+ \(cast\.echo\) since 0\.0 s, 0 queued", notes[0])
-    assert nothing == [f"outside waits for {receiver.ref.path} (a message) since 2.0 s"]
+    assert re.fullmatch(r"/impatient handles message \d+ \(cast\.echo\) for 0\.0 s, 0 queued", notes[0])
+    assert nothing == [f"outside waits for {receiver.ref.path} (a message) for 2.0 s"]
 
 
 class Leader(Actor):
@@ -398,8 +398,8 @@ async def test_notes_come_through_an_epoch_that_failed() -> None:
         error, notes = await raised(system.ask(leader, Run(1), timeout_s=60.0))
     assert isinstance(error, AskFailed)
     assert error.error_type == EpochFailed.__name__
-    assert notes[0] == "/leader waits for /leader/child (reply to actors.finish_epoch) since 5.0 s"
-    assert re.match(r"/leader/child handles message \d+ \(cast\.sleep\) since 5\.0 s, 1 queued", notes[1])
+    assert notes[0] == "/leader waits for /leader/child (reply to actors.finish_epoch) for 5.0 s"
+    assert re.match(r"/leader/child handles message \d+ \(cast\.sleep\) for 5\.0 s, 1 queued", notes[1])
 
 
 @virtual
@@ -407,7 +407,7 @@ async def test_notes_come_through_asking_many() -> None:
     async with ActorSystem() as system:
         leader = await system.spawn(Leader, name="leader")
         text = (await system.ask(leader, Both(()), timeout_s=60.0)).text
-    assert "/leader waits for /leader/child (reply to cast.sleep) since 1.0 s" in text
+    assert "/leader waits for /leader/child (reply to cast.sleep) for 1.0 s" in text
     assert "and has not begun with message" in text
 
 

@@ -96,10 +96,10 @@ async def test_it_says_who_handles_what_and_waits_for_whom() -> None:
         ("outside", "/boss"),
         ("/boss", "/boss/below"),
     ]
-    assert f"/boss: Boss, life 1, idle, 2 queued, handles message {number} (cast.sleep) since 12.5 s, " in (
+    assert f"/boss: Boss, life 1, idle, 2 queued, handles message {number} (cast.sleep) for 12.5 s, " in (
         "\n".join(lines)
     )
-    chain = lines.index("outside waits for /boss (reply to cast.sleep) since 12.5 s, 27.5 s left")
+    chain = lines.index("outside waits for /boss (reply to cast.sleep) for 12.5 s, 27.5 s left")
     assert lines[chain + 1].startswith("    /boss waits for /boss/below ")
 
 

@@ -150,7 +150,7 @@ def test_a_stuck_job_is_what_everything_waits_for_while_it_lasts() -> None:
     middle, end = run_virtual(lambda: work_all(stuck_backward(stuck_job)))
     stuck_job.release()
     text = "\n".join(stuck(middle).lines()[:LINES])
-    assert "everything waits for job backward: it is at work for /boss/worker-2 since 10.0 s" in text
+    assert "everything waits for job backward: it has been at work for /boss/worker-2 for 10.0 s" in text
     assert said(middle, "boss").endswith("/boss")
     assert "job backward of /boss/worker-2 had been at work for 10.0 s" in said(middle, "boss")
     assert stuck(end).holder is None

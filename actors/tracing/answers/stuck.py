@@ -264,7 +264,7 @@ class _Grower:
         if waits:
             return "it waits itself, see there"
         if target.startswith("job "):
-            return f"it is at work for {wait.actor} since {duration(self._end_s - wait.time_s)}"
+            return f"it has been at work for {wait.actor} for {duration(self._end_s - wait.time_s)}"
         now = self._picture.now.get(target)
         if now is None or not now.seen:
             return "the trace does not say what it does"
@@ -278,8 +278,8 @@ class _Grower:
         handling = now.handling
         if handling is None or (handling.kind == "start" and wait.detail != "its start"):
             return f"it is idle{queued}"
-        since = duration(self._end_s - handling.time_s)
+        lasted = duration(self._end_s - handling.time_s)
         if handling.kind == "start":
-            return f"it is starting since {since}{queued}"
+            return f"it has been starting for {lasted}{queued}"
         what = message_name(handling.msg_id, handling.type)
-        return f"it is handling {what} since {since}{queued}"
+        return f"it has been handling {what} for {lasted}{queued}"

@@ -46,17 +46,17 @@ def chain() -> list[TraceEvent]:
 def test_the_tree_goes_from_who_nobody_waits_for_down_to_the_job() -> None:
     answer = stuck(Trace.of(chain()))
     assert answer.lines() == [
-        "everything waits for job grind: it is at work for /a/b since 8.00 s",
+        "everything waits for job grind: it has been at work for /a/b for 8.00 s",
         "/a/b has waited for it for 8.00 s (its result); 4 waits are open",
         "outside waits for /a (reply to ask) for 10.0 s, 20.0 s left",
         "  /a waits for /a/b (reply to ask) for 9.00 s, 21.0 s left",
         (
             "    /a/b waits for job grind (its result) for 8.00 s, 1.00 s left: "
-            "it is at work for /a/b since 8.00 s"
+            "it has been at work for /a/b for 8.00 s"
         ),
         (
             "  /a waits for /a/c (reply to ask) for 9.00 s, 21.0 s left: "
-            "it is handling message 3 (ask) since 8.50 s"
+            "it has been handling message 3 (ask) for 8.50 s"
         ),
     ]
     assert answer.holder is not None
@@ -73,7 +73,7 @@ def test_the_same_as_data() -> None:
 
 def test_a_later_now_makes_the_waits_longer_and_overdue() -> None:
     lines = stuck(Trace.of(chain()), now_s=41.0).lines()
-    assert lines[0].endswith("since 38.0 s")
+    assert lines[0].endswith("for 38.0 s")
     assert "for 40.0 s, 10.0 s too long" in lines[2]
     assert stuck(Trace.of(chain()), now_s=2.0).end_s == 11.0, "not before its last event"
 
@@ -98,8 +98,8 @@ def test_nothing_open_says_so() -> None:
     [
         (ask(2.0, "outside", "/a", 5), "it is idle, 2 messages queued"),
         ([], "it is idle, 1 message queued"),
-        ([begin(2, "/a", 1)], "it is handling message 1 (ask) since 3.00 s"),
-        ([begin(2, "/a", 9)], "it is handling message 9 (ask) since 3.00 s, 1 message queued"),
+        ([begin(2, "/a", 1)], "it has been handling message 1 (ask) for 3.00 s"),
+        ([begin(2, "/a", 9)], "it has been handling message 9 (ask) for 3.00 s, 1 message queued"),
         ([event(2, "end", "/a", "A", "ValueError: no")], "it has ended: ValueError: no"),
         ([event(2, "start", "/a", "A")], "it is idle, 1 message queued"),
         ([begin(2, "/a", 1), event(3, "done", "/a", "ask", msg_id=1)], "it is idle"),
@@ -114,7 +114,7 @@ def test_a_leaf_says_what_the_last_one_does(events: list[TraceEvent], doing: str
 def test_an_actor_that_starts_is_said_to_start() -> None:
     start = event(1.0, "wait", "outside", "/a", "its start", wait_id=1, limit_s=30.0)
     trace = Trace.of([start, event(1.0, "start", "/a", "A"), event(3.0, "state", "/z", "idle")])
-    assert stuck(trace).lines()[0] == "everything waits for /a: it is starting since 2.00 s"
+    assert stuck(trace).lines()[0] == "everything waits for /a: it has been starting for 2.00 s"
 
 
 def test_who_is_waited_for_by_many_is_shown_once_below_the_oldest() -> None:
@@ -127,7 +127,7 @@ def test_who_is_waited_for_by_many_is_shown_once_below_the_oldest() -> None:
 def test_a_trace_that_begins_in_the_middle_is_coped_with() -> None:
     """The wait of outside for /a began before the trace does, and so did the life of everybody."""
     lines = stuck(Trace.of(chain()[3:])).lines()
-    assert lines[0] == "the longest chain of waits ends at job grind: it is at work for /a/b since 8.00 s"
+    assert lines[0] == "the longest chain of waits ends at job grind: it has been at work for /a/b for 8.00 s"
     assert lines[2].startswith("/a waits for /a/b ")
     lines = stuck(
         Trace.of([*ask(1.0, "outside", "/a", 1), event(2.0, "wait_end", "/q", "/r", wait_id=77)])
