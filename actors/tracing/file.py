@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import re
 import time
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import msgpack
 
 from actors.tracing.blocks import ROWS_MAX, pack_block
+from actors.tracing.claims import claim, is_claimed
 from actors.tracing.options import BYTES_MAX
 from actors.tracing.rows import LAYOUTS
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from actors.tracing.options import Level
     from actors.tracing.rows import Row
 
-__all__ = ["END", "FORMAT", "TraceFile", "is_trace", "is_written_to", "parts_of"]
+__all__ = ["END", "FORMAT", "TraceFile", "is_trace", "parts_of"]
 
 FORMAT: Final = "actors-trace-2"
 END: Final = "end"
@@ -79,7 +79,7 @@ class TraceFile:
         for old in (path, *parts.values()):
             if old.is_file() and old.stat().st_size and not is_trace(old):
                 raise FileExistsError(errno.EEXIST, "exists and is no trace, so it is not replaced", str(old))
-            if old.is_file() and is_written_to(old):
+            if old.is_file() and is_claimed(old):
                 raise OSError(
                     errno.EBUSY, "is being written by another system, so it is not replaced", str(old)
                 )
@@ -98,8 +98,7 @@ class TraceFile:
 
     def _begin(self, path: Path) -> BinaryIO:
         file = path.open("wb")
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        claim(file)
         frequent = {kind: list(layout) for kind, layout in LAYOUTS.items()}
         head = {"part": self._part, "rows": frequent, **self._about}
         try:
@@ -197,13 +196,3 @@ def is_trace(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(len(FORMAT) + 2)
     return head[2:].startswith(b"actors-trace-")
-
-
-def is_written_to(path: Path) -> bool:
-    """Whether somebody on this machine writes to a part now; no when that cannot be known."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False

@@ -13,7 +13,8 @@ import msgpack
 
 from actors.errors import ProtocolError
 from actors.tracing.blocks import DATA_BYTES_MAX, INDEX_ENTRIES_MAX, FileBlock, unpack_block
-from actors.tracing.file import END, FORMAT, is_written_to, parts_of
+from actors.tracing.claims import is_claimed
+from actors.tracing.file import END, FORMAT, parts_of
 from actors.tracing.options import LEVELS
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class Trace:
                 break
         numbers = [part.number for part in parts]
         wall_s, last = parts[0].wall_s, parts[-1]
-        live = not last.ended and is_written_to(last.path)
+        live = not last.ended and is_claimed(last.path)
         return cls(
             [block for part in parts for block in part.blocks],
             damage=last.damage,

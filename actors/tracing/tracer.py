@@ -87,6 +87,7 @@ class Tracer:
         "_stop",
         "_taken",
         "_thread",
+        "_writing",
     )
 
     def __init__(
@@ -115,7 +116,8 @@ class Tracer:
         self._taken: Row = (0.0, "", "", 0, 0)  # the latest of its kind
         self._merges = sink is None and self._selection.keeps_all
         self._keep: Callable[[Row], None] = self._route()
-        self._lock = threading.Lock()  # around taking rows from `_fresh`
+        self._lock = threading.Lock()  # around moving rows from `_fresh` to the ring, never held for a disk
+        self._writing = threading.Lock()  # around writing what was moved, so that batches keep their order
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         if file is not None:
@@ -316,7 +318,7 @@ class Tracer:
 
     def flush(self) -> None:
         """Write to the file what is not written yet, now. Safe in any thread; never raises `OSError`."""
-        with self._lock:
+        with self._writing:
             gap = self.unwritten == UNWRITTEN_MAX
             while rows := self._take():
                 if gap:
@@ -327,6 +329,10 @@ class Tracer:
 
     def _take(self) -> list[Row]:
         """Some of the rows that have come, the oldest, which are in the ring from now on."""
+        with self._lock:
+            return self._move()
+
+    def _move(self) -> list[Row]:
         fresh = self._fresh
         if fresh is self._ring:
             return []
@@ -372,18 +378,11 @@ class Tracer:
         return [event for event in self.events() if event.actor == actor][-most:]
 
     def latest(self, actor: str, most: int, within: int = 1_000) -> list[TraceEvent]:
-        """The latest events of one actor among the last `within` rows, oldest first; quick.
-
-        None while the file is being written: whoever is in the middle of an error does not wait for a disk.
-        """
-        if not self._lock.acquire(blocking=False):
-            return []
-        try:
+        """The latest events of one actor among the last `within` rows, oldest first; quick."""
+        with self._lock:
             fresh = () if self._fresh is self._ring else reversed(self._fresh)
             rows = itertools.islice(itertools.chain(fresh, reversed(self._ring)), within)
             own = list(itertools.islice((row for row in rows if row[2] == actor), most))
-        finally:
-            self._lock.release()
         return [event for event in expand_all(own[::-1]) if event.actor == actor][-most:]
 
     def close(self) -> None:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from actors import ProtocolError
 from actors.tracing import EVENT_KINDS, JobTimes, Trace, TraceEvent, TraceFile, read_trace
 from actors.tracing.blocks import ROWS_MAX, pack_block
-from actors.tracing.file import is_written_to, parts_of
+from actors.tracing.claims import is_claimed
+from actors.tracing.file import parts_of
 from actors.tracing.rows import expand_all
 from tests.helpers.trace_rows import events_of, row_strategy
 
@@ -436,7 +437,7 @@ def test_the_part_that_is_written_to_tells_whether_the_run_goes_on(tmp_path: Pat
     while not parts_of(path):
         file.write_rows([tuple(event) for event in events_of(64)])
     assert Trace.open(path).live
-    assert not is_written_to(path)
+    assert not is_claimed(path)
     file.close()
     assert not Trace.open(path).live
 
