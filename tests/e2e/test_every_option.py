@@ -142,7 +142,7 @@ def test_an_epoch_that_takes_too_long_fails(text: Path, tmp_path: Path) -> None:
     assert done.code == 1
     error, *notes = done.err.splitlines()[1:]
     assert error.startswith("error: epoch 1 was not done within 1e-06 s")
-    assert notes[0].startswith("  outside waits for /root (reply to crystalline.train_epoch) since ")
+    assert notes[0].startswith("  outside waits for /root (reply to crystalline.train_epoch) for ")
     assert "Traceback" not in done.err
 
 

@@ -252,7 +252,7 @@ async def test_the_error_of_a_lost_sphere_has_the_chain_of_waits_down_to_its_job
                 await trainer.fit()
     notes = "\n".join(caught.value.__notes__)
     assert re.search(r"/root/sphere-\S+ \(Sphere\) ended in life \d", notes)
-    assert re.search(rf"sphere-\S+ waits for job ShardWork.{job} \(its result\) since", notes)
+    assert re.search(rf"sphere-\S+ waits for job ShardWork.{job} \(its result\) for", notes)
     assert re.search(rf"job ShardWork.{job}: after \S+ s; at faults.py:\d+", notes)
 
 

@@ -209,6 +209,7 @@ def _with_queue(row: _Row) -> _Row:
         if begin_s > job.begin_s:
             slices.append(_Slice(job.begin_s, begin_s, "queued", "queue", {"job": job.name} | job.args))
         slices.append(_Slice(begin_s, job.end_s, job.name, "job", job.args))
+    slices.sort(key=lambda part: (part.begin_s, -part.end_s))  # one that took no time may lie in a queue
     return _Row(row.name, slices)
 
 

@@ -88,6 +88,14 @@ def test_any_trace_becomes_one_that_a_viewer_can_read(trace: Trace) -> None:
     check(list(timeline(trace)))
 
 
+def test_a_job_that_took_no_time_beside_one_in_the_queue_keeps_the_order() -> None:
+    events = [
+        event(0.0, "job_end", A, "f"),
+        event(0.0, "job_end", A, "f", "queued 0.500000 s, worked 2.000000 s"),
+    ]
+    check(list(timeline(Trace.of(events))))
+
+
 def test_of_a_system_that_ran_no_arrow_is_missing() -> None:
     events = list(timeline(small_system()))
     check(events)
