@@ -188,25 +188,40 @@ class Tracer:
     def answered(self, origin: Origin, ask: Ask, packed: Packed, nbytes: int) -> None:
         """A handler has returned, and its answer is there for whoever asked."""
         asker, taken = ask.origin, self._taken
-        kind: str = "answer"
-        more: Row = ()
+        row: Row
         if taken[4] == ask.wait_id and self._take_back(taken):
-            kind, more = "serve", (taken[0], taken[9], taken[10])
-        row = (
-            self._clock(),
-            kind,
-            origin.name,
-            origin.incarnation,
-            ask.wait_id,
-            asker.cause_id,
-            asker.name,
-            ask.packed[0].tag,
-            packed[0].tag,
-            asker.incarnation,
-            origin.state,
-            nbytes,
-            *more,
-        )
+            row = (
+                self._clock(),
+                "serve",
+                origin.name,
+                origin.incarnation,
+                ask.wait_id,
+                asker.cause_id,
+                asker.name,
+                ask.packed[0].tag,
+                packed[0].tag,
+                asker.incarnation,
+                origin.state,
+                nbytes,
+                taken[0],
+                taken[9],
+                taken[10],
+            )
+        else:
+            row = (
+                self._clock(),
+                "answer",
+                origin.name,
+                origin.incarnation,
+                ask.wait_id,
+                asker.cause_id,
+                asker.name,
+                ask.packed[0].tag,
+                packed[0].tag,
+                asker.incarnation,
+                origin.state,
+                nbytes,
+            )
         self._keep(row if self._pack is None else (*row, self._pack(packed)))
 
     def _take_back(self, row: Row) -> bool:
@@ -339,8 +354,8 @@ class Tracer:
         rows: list[Row] = []
         nbytes = 0
         with contextlib.suppress(IndexError):  # it is empty; also when the last one was just taken back
-            while self._pack is None and len(rows) < ROWS_MAX:
-                rows.append(fresh.popleft())
+            if self._pack is None:  # what was taken before it is empty stays in the list
+                rows.extend(itertools.starmap(fresh.popleft, itertools.repeat((), ROWS_MAX)))
             while len(rows) < ROWS_MAX and nbytes < BATCH_BYTES:
                 rows.append(row := fresh.popleft())
                 if type(row[-1]) is bytes:
