@@ -80,6 +80,7 @@ class Tracer:
         "_merges",
         "_pack",
         "_pack_arguments",
+        "_pass_on",
         "_ring",
         "_selection",
         "_sink",
@@ -146,7 +147,10 @@ class Tracer:
             ask.nbytes,
             ask.deadline_s - ask.since_s,
         )
-        self._keep(row if self._pack is None else (*row, self._pack(packed)))
+        if self._pack is None:
+            self._keep(row)
+        elif self._selection.keeps(row):  # what is left out is not packed either
+            self._pass_on((*row, self._pack(packed)))
 
     def told(self, entry: Told, receiver: str) -> None:
         """A message that nobody waits for was sent."""
@@ -163,7 +167,10 @@ class Tracer:
             origin.state,
             entry.nbytes,
         )
-        self._keep(row if self._pack is None else (*row, self._pack(packed)))
+        if self._pack is None:
+            self._keep(row)
+        elif self._selection.keeps(row):  # what is left out is not packed either
+            self._pass_on((*row, self._pack(packed)))
 
     def received(
         self, actor: str, incarnation: int, entry: Told | Ask, msg_id: int, state: str, deadline_s: float
@@ -222,7 +229,10 @@ class Tracer:
                 origin.state,
                 nbytes,
             )
-        self._keep(row if self._pack is None else (*row, self._pack(packed)))
+        if self._pack is None:
+            self._keep(row)
+        elif self._selection.keeps(row):  # what is left out is not packed either
+            self._pass_on((*row, self._pack(packed)))
 
     def _take_back(self, row: Row) -> bool:
         """Take back the last row if it is this one; the thread that writes may just have taken it."""
@@ -294,7 +304,7 @@ class Tracer:
 
     def _route(self) -> Callable[[Row], None]:
         """Where rows go; without anything to decide and pass on, no call of ours is between."""
-        keep = self._fresh.append if self._sink is None else self._keep_and_pass_on
+        self._pass_on = keep = self._fresh.append if self._sink is None else self._keep_and_pass_on
         if self._selection.keeps_all:
             return keep
         keeps = self._selection.keeps

@@ -15,6 +15,7 @@ from crystalline.errors import SettingError
 from crystalline.model import initialise, layout_of, name_at
 from crystalline.training.checkpoint import checkpoints_in, load_checkpoint, load_record
 from crystalline.training.footprint import rows_in_a_shard
+from crystalline.training.measured import MEASURED
 from crystalline.training.plan import TreePlan
 from crystalline.training.recalled import COMPUTE, EVALUATE, Recalled, RecalledMemory
 from crystalline.training.resume import SavedRun, saved_corpus, saved_run
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["replay_sphere"]
 
-# What was measured, and so is another each time.
-MEASURED: Final = frozenset(
-    f"crystalline.{tag}.usage" for tag in ("shard_sums", "slice_squares", "slices_applied")
-)
 _SPHERE: Final = re.compile(r"/sphere-(\d+)$")
 
 

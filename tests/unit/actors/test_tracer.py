@@ -16,10 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.delivery import Told
+from actors.messages import Down, schema_of
 from actors.tracing import EVENT_KINDS, Trace, TraceFile, TraceOptions, Tracer
 from actors.tracing.options import LEVELS
 from actors.tracing.rows import FREQUENT, expand_all
 from actors.tracing.selecting import SETTLED_MAX, Selection
+from actors.waits import Origin
 from tests.helpers.trace_rows import row_strategy
 
 if TYPE_CHECKING:
@@ -335,3 +338,18 @@ def test_options_decide_what_gets_into_the_file(tmp_path: Path) -> None:
     assert kinds == ["job", "drop", "job", "drop", "start"]
     assert [event.kind for event in tracer.events()] == kinds
     assert {"wait", "send"} <= {event.kind for event in expand_all(_tree(1, 2))}
+
+
+def test_what_is_left_out_is_not_packed() -> None:
+    packed: list[object] = []
+
+    def pack(body: object) -> bytes:
+        packed.append(body)
+        return b"payload"
+
+    told = Told((schema_of(Down), b"", (), None), Origin("outside"), 7)
+    for sample, kept in [(0.0, 0), (1.0, 1)]:
+        tracer = Tracer(lambda: 0.0, options=TraceOptions(sample=sample), pack=pack)
+        tracer.told(told, "/a")
+        assert len(packed) == len(tracer.events()) == kept
+    assert tracer.events()[0].payload == b"payload"
